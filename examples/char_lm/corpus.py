@@ -35,7 +35,7 @@ EXTRACTION_VERSION = 1
 
 _SKIPPED_FOLDERS = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
 _PARAGRAPH_BREAK = re.compile(r"\n\s*\n")
-_NESTED_STATEMENTS = ("body", "orelse", "finalbody", "handlers", "cases")
+_STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 
 
 @dataclass(frozen=True)
@@ -257,10 +257,9 @@ def _statement_docstrings(node: ast.AST) -> Iterator[str]:
                     and "\n" in child.value
                 ):
                     yield inspect.cleandoc(child.value)
-    for field in _NESTED_STATEMENTS:
-        for child in getattr(node, field, None) or ():
-            if isinstance(child, ast.AST):
-                yield from _statement_docstrings(child)
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, _STATEMENTS):
+            yield from _statement_docstrings(child)
 
 
 def _package_roots() -> dict[str, Path]:

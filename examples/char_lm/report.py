@@ -1,0 +1,139 @@
+"""What a run leaves behind: metrics as JSONL, a progress bar, a table, a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import rich.progress
+
+
+class MetricsLog:
+    """Appends one JSON object a line; on resume, drops what came after the checkpoint.
+
+    Args:
+        path: the file.
+        from_step: lines of later steps are dropped; 0 starts the file anew.
+    """
+
+    def __init__(self, path: Path, from_step: int = 0):
+        self.path = path
+        kept = [r for r in read_metrics(path) if r["step"] <= from_step and from_step]
+        path.write_text("".join(json.dumps(r) + "\n" for r in kept))
+
+    def write(self, **record) -> None:
+        """Appends a record and flushes it."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def read_metrics(path: Path) -> list[dict]:
+    """Returns the records of a JSONL file; none if there is no file."""
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines() if line]
+
+
+def progress_bar() -> rich.progress.Progress:
+    """A live bar: step, loss, bits per character, characters/s, time left."""
+    return rich.progress.Progress(
+        rich.progress.TextColumn("[bold]{task.description}"),
+        rich.progress.BarColumn(),
+        rich.progress.MofNCompleteColumn(),
+        rich.progress.TextColumn("loss {task.fields[loss]:.3f}"),
+        rich.progress.TextColumn("[green]{task.fields[bits]:.3f} bits/char"),
+        rich.progress.TextColumn("{task.fields[rate]:,.0f} chars/s"),
+        rich.progress.TimeElapsedColumn(),
+        rich.progress.TextColumn("left"),
+        rich.progress.TimeRemainingColumn(),
+    )
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
+    """Formats a table whose columns line up also as plain text."""
+    cells = [list(map(str, row)) for row in [header, *rows]]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
+        for row in cells
+    ]
+    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
+    return "\n".join(lines)
+
+
+def result_table(result: dict) -> str:
+    """The model's held-out bits beside those of the baselines, worst first."""
+    rows = [(name, bits) for name, bits in result["baselines"].items()]
+    rows.append((f"this model ({result['config']['cell']})", result["test_bits"]))
+    rows.sort(key=lambda row: -row[1])
+    return markdown_table(
+        ("held-out text", "bits per character", "perplexity"),
+        [(name, f"{bits:.3f}", f"{2**bits:.2f}") for name, bits in rows],
+    )
+
+
+def plot_learning_curve(
+    metrics: Sequence[dict], baselines: dict[str, float], path: Path, title: str = ""
+) -> None:
+    """Draws bits per character against characters read, with baselines as levels.
+
+    Args:
+        metrics: records with ``characters`` and ``train_bits`` or ``dev_bits``.
+        baselines: bits per character of the held-out text, by name.
+        path: where the PNG goes.
+        title: what stands above the picture.
+    """
+    figure, axes = plt.subplots(figsize=(8, 4.6), dpi=120, layout="constrained")
+    for name, style in (
+        ("train_bits", {"color": "tab:blue", "alpha": 0.45, "linewidth": 1.0}),
+        ("dev_bits", {"color": "tab:red", "marker": "o", "markersize": 3.5}),
+        ("test_bits", {"color": "black", "marker": "*", "markersize": 12, "ls": ""}),
+    ):
+        points = [(r["characters"], r[name]) for r in metrics if name in r]
+        if points:
+            label = {"train_bits": "training", "dev_bits": "development"}.get(
+                name, f"held out: {points[-1][1]:.3f}"
+            )
+            axes.plot(*zip(*points, strict=True), label=label, **style)
+    levels = [bits for bits in baselines.values()]
+    lowest = min([r[k] for r in metrics for k in r if k.endswith("_bits")] + levels)
+    top = max([*levels, lowest + 1.0])
+    axes.set_ylim(lowest - 0.12, min(top, lowest + 2.2) + 0.25)
+    axes.set_xlim(left=0)
+    _draw_levels(axes, baselines)
+    axes.set_xlabel("characters read in training")
+    axes.set_ylabel("bits per character")
+    axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter())
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, loc="upper right")
+    axes.set_title(title, fontsize=10, loc="left")
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def _draw_levels(axes, baselines: dict[str, float]) -> None:
+    """Horizontal lines, their names beside the right edge and apart from each other."""
+    low, high = axes.get_ylim()
+    gap = (high - low) * 0.045
+    below = low - gap
+    for name, bits in sorted(baselines.items(), key=lambda item: item[1]):
+        if not low <= bits <= high:
+            continue
+        axes.axhline(bits, color="gray", linewidth=0.9, linestyle="--", zorder=0)
+        below = max(bits, below + gap)
+        axes.annotate(
+            f"{name}: {bits:.2f}",
+            xy=(1.0, bits),
+            xytext=(1.012, below),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords=axes.get_yaxis_transform(),
+            va="center",
+            fontsize=8,
+            color="dimgray",
+            annotation_clip=False,
+        )
