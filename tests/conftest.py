@@ -42,6 +42,7 @@ import pytest  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 if PLATFORM != "cpu":
     jax.config.update("jax_default_matmul_precision", "highest")
+    jax.devices(PLATFORM)  # raises where there is none
 
 # The first example of each shape compiles, so there is no deadline.
 hypothesis.settings.register_profile("rnnjax", derandomize=True, deadline=None)
