@@ -52,7 +52,7 @@ def ngram_bits(
     extra_bits: tuple[float, float] = (0.0, 0.0),
     discounts: Sequence[float] = DISCOUNTS,
 ) -> list[NGramResult]:
-    """Scores interpolated n-grams of every context from 0 to ``max_context`` characters.
+    """Scores interpolated n-grams with contexts of 0 to ``max_context`` characters.
 
     Args:
         train: training symbols, ``[N]``.

@@ -10,6 +10,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+import rich.console
 import rich.progress
 
 
@@ -39,7 +40,7 @@ def read_metrics(path: Path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines() if line]
 
 
-def progress_bar() -> rich.progress.Progress:
+def progress_bar(console: rich.console.Console) -> rich.progress.Progress:
     """A live bar: step, loss, bits per character, characters/s, time left."""
     return rich.progress.Progress(
         rich.progress.TextColumn("[bold]{task.description}"),
@@ -51,6 +52,17 @@ def progress_bar() -> rich.progress.Progress:
         rich.progress.TimeElapsedColumn(),
         rich.progress.TextColumn("left"),
         rich.progress.TimeRemainingColumn(),
+        console=console,
+    )
+
+
+def add_training_task(
+    bar: rich.progress.Progress, name: str, steps: int, done: int
+) -> rich.progress.TaskID:
+    """Starts the bar, at ``done`` of ``steps``."""
+    unknown = float("nan")
+    return bar.add_task(
+        name, total=steps, completed=done, loss=unknown, bits=unknown, rate=0.0
     )
 
 
@@ -100,20 +112,29 @@ def plot_learning_curve(
                 name, f"held out: {points[-1][1]:.3f}"
             )
             axes.plot(*zip(*points, strict=True), label=label, **style)
-    levels = [bits for bits in baselines.values()]
-    lowest = min([r[k] for r in metrics for k in r if k.endswith("_bits")] + levels)
-    top = max([*levels, lowest + 1.0])
-    axes.set_ylim(lowest - 0.12, min(top, lowest + 2.2) + 0.25)
+    levels = _levels_to_draw(baselines)
+    shown = [r[k] for r in metrics for k in ("dev_bits", "test_bits") if k in r]
+    lowest = min([*levels.values(), *shown])
+    highest = max([*levels.values(), *shown[-2:]])
+    axes.set_ylim(lowest - 0.12, max(highest + 0.25, lowest + 1.5))
     axes.set_xlim(left=0)
-    _draw_levels(axes, baselines)
+    _draw_levels(axes, levels)
     axes.set_xlabel("characters read in training")
     axes.set_ylabel("bits per character")
     axes.xaxis.set_major_formatter(matplotlib.ticker.EngFormatter())
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, loc="upper right")
+    axes.legend(loc="upper right", framealpha=0.9, edgecolor="none")
     axes.set_title(title, fontsize=10, loc="left")
     figure.savefig(path)
     plt.close(figure)
+
+
+def _levels_to_draw(baselines: dict[str, float]) -> dict[str, float]:
+    """The n-gram of context 2, the best n-gram, and all that is no n-gram."""
+    ngrams = {k: v for k, v in baselines.items() if k.startswith("n-gram")}
+    best = min(ngrams, key=ngrams.__getitem__, default=None)
+    kept = {"n-gram, context 2", best}
+    return {k: v for k, v in baselines.items() if k not in ngrams or k in kept}
 
 
 def _draw_levels(axes, baselines: dict[str, float]) -> None:

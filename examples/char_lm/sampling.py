@@ -33,7 +33,8 @@ def filter_logits(
     logits = logits / (temperature or 1.0)
     order = jnp.argsort(-logits, axis=-1)
     ranked = jnp.take_along_axis(logits, order, axis=-1)
-    ranked = jnp.where(jnp.arange(size) < keep, ranked, -jnp.inf)
+    rank = jax.lax.broadcasted_iota(jnp.int32, ranked.shape, ranked.ndim - 1)
+    ranked = jnp.where(rank < keep, ranked, -jnp.inf)
     probabilities = jax.nn.softmax(ranked, axis=-1)
     before = jnp.cumsum(probabilities, axis=-1) - probabilities
     ranked = jnp.where((before < top_p) | (top_p >= 1), ranked, -jnp.inf)

@@ -1,0 +1,70 @@
+"""From symbols to batches: lanes of text read side by side, window after window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+
+class Windows:
+    """Training batches, found by the number of the step alone, so a resume is exact.
+
+    The text is a circle. Lane ``b`` of ``batch_size`` starts ``b / batch_size`` of the
+    way round and reads on without a gap, ``window`` characters a step; after one
+    round's share of the text it stands where the next lane began. So the carry that one
+    window leaves is always the right one for the next.
+
+    Args:
+        symbols: ``[N]`` int32.
+        batch_size: number of lanes.
+        window: characters a step.
+    """
+
+    def __init__(self, symbols: np.ndarray, batch_size: int, window: int):
+        if len(symbols) < batch_size * window:
+            raise ValueError(
+                f"Expected at least batch_size * window = {batch_size * window:,} "
+                f"characters of training text, got {len(symbols):,}: give a smaller "
+                "--batch-size or --window, or more text."
+            )
+        self.symbols = symbols
+        self.window = window
+        self.starts = np.arange(batch_size) * len(symbols) // batch_size
+
+    def __getitem__(self, step: int) -> dict[str, np.ndarray]:
+        """``inputs`` and ``targets`` (one character on), both ``[T, B]``."""
+        times = step * self.window + np.arange(self.window + 1)[:, None]
+        lanes = self.symbols[(self.starts + times) % len(self.symbols)]
+        return {"inputs": lanes[:-1], "targets": lanes[1:]}
+
+
+def evaluation_windows(
+    symbols: np.ndarray, first_input: int, lanes: int, window: int
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yields windows in which each symbol is a target exactly once.
+
+    Args:
+        symbols: the text, ``[N]``.
+        first_input: what the model sees before the first symbol.
+        lanes: number of stretches of the text that are read side by side. A stretch
+            begins with a fresh carry, which costs the model a little, never the
+            opposite.
+        window: steps a window.
+
+    Yields:
+        ``inputs``, ``targets`` and ``weights`` (0 for padding), ``[window, lanes]``.
+    """
+    length = -(-len(symbols) // lanes)
+    padded = -(-length // window) * window
+    inputs = np.concatenate([[first_input], symbols[:-1]]).astype(symbols.dtype)
+    weights = np.ones(len(symbols), np.float32)
+
+    def lay_out(values):
+        values = np.pad(values, (0, lanes * length - len(values)))
+        return np.pad(values.reshape(lanes, length).T, ((0, padded - length), (0, 0)))
+
+    columns = {"inputs": inputs, "targets": symbols, "weights": weights}
+    columns = {name: lay_out(values) for name, values in columns.items()}
+    for start in range(0, padded, window):
+        yield {name: v[start : start + window] for name, v in columns.items()}

@@ -1,0 +1,202 @@
+"""Whole small runs of examples/char_lm: learning, resuming, refusing."""
+
+import dataclasses
+import json
+import re
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+import rich.console
+
+from examples.char_lm import config as configuration
+from examples.char_lm.__main__ import main
+from examples.char_lm.config import PRESETS, Config, parse
+from examples.char_lm.model import build_model, make_evaluator
+from examples.char_lm.report import MetricsLog, markdown_table, read_metrics
+from examples.char_lm.train import build_optimizer, initial_state, load_text, train
+
+
+@pytest.fixture
+def text_file(tmp_path):
+    words = "the quick brown fox jumps over a lazy dog again and again".split()
+    generator = np.random.default_rng(0)
+    text = "".join(generator.choice(words) + " " for _ in range(3000))
+    path = tmp_path / "words.txt"
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def smoke(text_file, tmp_path):
+    return dataclasses.replace(
+        PRESETS["smoke"], data=text_file, output=tmp_path / "out"
+    )
+
+
+def quiet_train(config, stop_at=None):
+    text = load_text(config)
+    model = build_model(config, text.vocabulary.size)
+    console = rich.console.Console(quiet=True)
+    return train(config, text, model, console, stop_at)[0]
+
+
+def test_smoke_run_from_the_command_line(text_file, tmp_path, capsys):
+    output = tmp_path / "out"
+    main(
+        f"--preset smoke --steps 2 --data {text_file} --output {output} "
+        "--num-layers 2 --dropout 0.1 --sample-length 5 --prompt the".split()
+    )
+    shown = capsys.readouterr().out
+    for part in ("sha256", "xz -9e", "n-gram, context 2", "this model (lstm)"):
+        assert part in shown
+    result = json.loads((output / "result.json").read_text())
+    assert result["perplexity"] == pytest.approx(2 ** result["test_bits"])
+    assert 0 < result["test_bits"] < 8
+    steps = [r["step"] for r in read_metrics(output / "metrics.jsonl")]
+    assert steps == [1, 2, 2]
+    assert (output / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    assert len((output / "sample.txt").read_text()) == len("the") + 5 + 1
+
+
+@pytest.mark.parametrize("cell", ["simple", "lstm", "gru"])
+def test_training_changes_every_parameter_and_lowers_the_loss(smoke, cell):
+    config = dataclasses.replace(
+        smoke, cell=cell, steps=60, learning_rate=2e-2, evaluate_every=60
+    )
+    text = load_text(config)
+    model = build_model(config, text.vocabulary.size)
+    before = initial_state(config, model, build_optimizer(config))
+    after = quiet_train(config)
+    # The embedding of characters that never occur stays as it was.
+    for old, new in zip(
+        *map(jax.tree.leaves, (before.params, after.params)), strict=True
+    ):
+        assert not np.array_equal(old, new)
+    evaluate = make_evaluator(model, text.vocabulary)
+    assert evaluate(after.params, text.test) < evaluate(before.params, text.test) - 1
+
+
+def test_resume_is_exact(smoke, tmp_path):
+    config = dataclasses.replace(smoke, steps=6, dropout=0.2, num_layers=2)
+    straight = quiet_train(dataclasses.replace(config, output=tmp_path / "straight"))
+    quiet_train(config, stop_at=3)
+    resumed = quiet_train(dataclasses.replace(config, resume=True))
+    assert int(resumed.step) == 6
+    for a, b in zip(*map(jax.tree.leaves, (straight, resumed)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    losses = [
+        [r["loss"] for r in read_metrics(folder / "metrics.jsonl") if "loss" in r]
+        for folder in (tmp_path / "straight", config.output)
+    ]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 6
+
+
+def test_resume_refuses_another_run(smoke, text_file):
+    quiet_train(smoke, stop_at=2)
+    other = dataclasses.replace(smoke, resume=True, hidden_size=17)
+    with pytest.raises(ValueError, match="--hidden-size was 16, is 17"):
+        quiet_train(other)
+    text_file.write_text(text_file.read_text() + "more")
+    with pytest.raises(ValueError, match="corpus sha256 was"):
+        quiet_train(dataclasses.replace(smoke, resume=True))
+
+
+def test_resume_without_a_checkpoint_says_so(smoke):
+    with pytest.raises(FileNotFoundError, match="--resume: no checkpoint in"):
+        quiet_train(dataclasses.replace(smoke, resume=True))
+
+
+def test_an_earlier_run_is_set_aside(smoke):
+    quiet_train(smoke)
+    quiet_train(smoke)
+    aside = smoke.output.with_name(smoke.output.name + ".1")
+    assert (aside / "metrics.jsonl").exists()
+    assert (smoke.output / "metrics.jsonl").exists()
+
+
+def test_evaluation_does_not_depend_on_lanes_beyond_their_fresh_starts(smoke):
+    """Against a plain sum of log-probabilities over one unroll of the whole text."""
+    text = load_text(smoke)
+    model = build_model(smoke, text.vocabulary.size)
+    params = initial_state(smoke, model, build_optimizer(smoke)).params
+    symbols = text.test[:20]  # Fewer than lanes: each symbol has a lane of its own.
+    first = int(text.vocabulary.encode("\n")[0])
+    nats = 0.0
+    for before, symbol in zip([first, *symbols[:-1]], symbols, strict=True):
+        _, logits = model.step(params, model.initial_carry(params), np.int32(before))
+        nats -= float(jax.nn.log_softmax(logits)[symbol])
+    evaluate = make_evaluator(model, text.vocabulary)
+    expected = nats / np.log(2) / 20
+    assert evaluate(params, symbols) == pytest.approx(expected, rel=1e-5)
+
+
+class TestCommandLine:
+    def test_preset_sets_the_defaults_and_options_override_it(self):
+        config = parse(["--preset", "full", "--hidden-size", "24"])
+        assert config == dataclasses.replace(PRESETS["full"], hidden_size=24)
+        assert parse(["--preset=smoke"]) == PRESETS["smoke"]
+        assert parse([]) == PRESETS["default"]
+
+    def test_help_describes_every_option(self, capsys):
+        with pytest.raises(SystemExit, match="0"):
+            parse(["--help"])
+        shown = capsys.readouterr().out
+        for name in dataclasses.asdict(Config()):
+            assert "--" + name.replace("_", "-") in shown
+
+    @pytest.mark.parametrize(
+        ("option", "value"),
+        [
+            ("--hidden-size", "0"),
+            ("--window", "-1"),
+            ("--dropout", "1"),
+            ("--learning-rate", "0"),
+            ("--clip-norm", "0"),
+            ("--top-p", "0"),
+            ("--temperature", "-1"),
+        ],
+    )
+    def test_bad_values_are_named(self, option, value, capsys):
+        with pytest.raises(SystemExit, match="2"):
+            main([option, value])
+        shown = " ".join(capsys.readouterr().err.replace("│", " ").split())
+        assert re.search(f"Expected {option} .*, got {value}", shown)
+
+    def test_bad_data_ends_without_a_traceback(self, tmp_path):
+        with pytest.raises(SystemExit, match=r"error: .*nowhere\.txt: no such file"):
+            main(["--data", str(tmp_path / "nowhere.txt")])
+
+    def test_missing_extra_names_the_pip_line(self):
+        code = (
+            "import sys; sys.modules['tyro'] = None\n"
+            "from examples.char_lm.__main__ import main; main([])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        assert "needs tyro" in done.stderr
+        assert "pip install -e '.[examples]'" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_presets_name_themselves(self):
+        assert {n: c.preset for n, c in PRESETS.items()} == {n: n for n in PRESETS}
+        assert configuration.RESUMABLE <= set(dataclasses.asdict(Config()))
+
+
+def test_metrics_log_drops_what_a_resume_does_again(tmp_path):
+    path = tmp_path / "m.jsonl"
+    log = MetricsLog(path)
+    for step in (1, 2, 3):
+        log.write(step=step)
+    MetricsLog(path, from_step=2).write(step=3, again=True)
+    assert read_metrics(path) == [{"step": 1}, {"step": 2}, {"step": 3, "again": True}]
+
+
+def test_markdown_table():
+    table = markdown_table(("a", "long"), [("xyz", 1)])
+    assert table == "| a   | long |\n|-----|------|\n| xyz | 1    |"
