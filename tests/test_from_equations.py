@@ -2,6 +2,8 @@
 
 import doctest
 import importlib
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -269,4 +271,13 @@ def test_docstring_examples_run(name):
     module = importlib.import_module(f"examples.from_equations.{name}")
     result = doctest.testmod(module)
     assert result.attempted > 0
+    assert result.failed == 0
+
+
+def test_the_docs_page_s_examples_run():
+    page = (Path(__file__).parents[1] / "docs/from_equations.md").read_text("utf-8")
+    source = "".join(re.findall(r"```\{doctest\}\n(.*?)```", page, re.DOTALL))
+    test = doctest.DocTestParser().get_doctest(source, {}, "docs", None, None)
+    result = doctest.DocTestRunner().run(test)
+    assert result.attempted > 10
     assert result.failed == 0
