@@ -69,7 +69,7 @@ def train(
         "seconds": 0.0,
     }
     if not config.resume:
-        _set_aside(config.output)
+        set_aside(config.output)
     with Checkpoints(config.output / "checkpoints") as checkpoints:
         if config.resume:
             newest = checkpoints.newest()
@@ -87,7 +87,8 @@ def initial_state(
     config: Config, model: rnnjax.RNN, optimizer: optax.GradientTransformation
 ) -> rnnjax.training.TrainState:
     """Draws the parameters and makes the rest of the state before the first step."""
-    params = model.init(jax.random.key(config.seed), jax.ShapeDtypeStruct((), np.int32))
+    symbol = jax.ShapeDtypeStruct((), np.int32)
+    params = jax.jit(lambda key: model.init(key, symbol))(jax.random.key(config.seed))
     return rnnjax.training.init_state(
         params,
         optimizer,
@@ -217,7 +218,7 @@ def _check_resumable(earlier: dict, now: dict) -> None:
         )
 
 
-def _set_aside(output: Path) -> None:
+def set_aside(output: Path) -> None:
     """Renames the folder of an earlier run, so that nothing is mixed or lost."""
     if output.exists() and any(output.iterdir()):
         number = 1
