@@ -35,11 +35,15 @@ autodoc_member_order = "bysource"
 napoleon_use_ivar = True  # an Attributes section describes, it documents no symbol
 
 
+# What users need of these is in rnnjax itself.
+INNER_MODULES = ("rnnjax.base", "rnnjax.combinators", "rnnjax.unroll")
+
+
 def public_modules():
-    """rnnjax and its submodules, without the private ones."""
+    """rnnjax and its submodules, without the private and the inner ones."""
     yield rnnjax
     for info in pkgutil.walk_packages(rnnjax.__path__, "rnnjax."):
-        if "._" not in info.name:
+        if "._" not in info.name and not info.name.startswith(INNER_MODULES):
             yield importlib.import_module(info.name)
 
 
