@@ -1,0 +1,48 @@
+"""Recurrent networks in JAX: cells as equations, run as hand-tuned kernels are.
+
+A `Cell` is one recurrence in pure functions; `layer` makes an `RNN` of it, which is
+unrolled over time-major sequences, stepped for streaming, and composed.
+"""
+
+from importlib.metadata import version as _version
+
+from rnnjax import cells, initializers
+from rnnjax._aliases import gru, lstm, simple
+from rnnjax._explain import explain
+from rnnjax.base import (
+    RNN,
+    Cell,
+    Explanation,
+    Schedule,
+    StepKey,
+    StepKeys,
+    step_keys,
+)
+from rnnjax.combinators import attend, dense, dropout, embed, layer, norm, stack
+from rnnjax.unroll import scan
+
+__version__ = _version("rnnjax")
+
+__all__ = [
+    "RNN",
+    "Cell",
+    "Explanation",
+    "Schedule",
+    "StepKey",
+    "StepKeys",
+    "attend",
+    "cells",
+    "dense",
+    "dropout",
+    "embed",
+    "explain",
+    "gru",
+    "initializers",
+    "layer",
+    "lstm",
+    "norm",
+    "scan",
+    "simple",
+    "stack",
+    "step_keys",
+]

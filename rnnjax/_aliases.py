@@ -1,0 +1,30 @@
+"""``rnnjax.NAME(...)`` for every cell: ``layer(cells.NAME(...), schedule)``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+from rnnjax import cells
+from rnnjax.base import RNN, Cell, Schedule
+from rnnjax.combinators import layer
+
+
+def _alias(cell: Callable[..., Cell]) -> Callable[..., RNN]:
+    """The layer factory of a cell factory."""
+
+    @functools.wraps(cell, assigned=("__name__", "__qualname__"))
+    def make(*args, schedule: Schedule = Schedule(), **options) -> RNN:  # noqa: B008
+        return layer(cell(*args, **options), schedule)
+
+    make.__module__ = "rnnjax"
+    make.__doc__ = (
+        f"``layer(cells.{cell.__name__}(...), schedule)``: takes what "
+        f"`rnnjax.cells.{cell.__name__}` takes, and ``schedule``."
+    )
+    return make
+
+
+gru = _alias(cells.gru)
+lstm = _alias(cells.lstm)
+simple = _alias(cells.simple)

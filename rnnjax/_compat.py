@@ -1,0 +1,33 @@
+"""Every use of a JAX interface that is experimental or depends on the version.
+
+Written for jax 0.10.2 to 0.12.
+"""
+
+from __future__ import annotations
+
+import jax
+from jax import lax
+from jax.extend.core import Literal, jaxpr_as_fun
+
+__all__ = ["Literal", "jaxpr_as_fun", "like_type"]
+
+
+def like_type(x: jax.Array, like: jax.ShapeDtypeStruct) -> jax.Array:
+    """``x`` with the sharding and the varying axes of ``like``; values unchanged.
+
+    Outside `shard_map` and explicit sharding this is ``x`` itself. The varying axes
+    are `manual_axis_type.varying`, named `vma` before jax 0.10.
+    """
+    have, want = jax.typeof(x), like
+    if have.sharding != want.sharding and want.sharding is not None:
+        mesh = want.sharding.mesh
+        if any(t == jax.sharding.AxisType.Explicit for t in mesh.axis_types):
+            x = jax.sharding.reshard(x, want.sharding)
+    missing = _varying(want) - _varying(have)
+    return lax.pcast(x, tuple(missing), to="varying") if missing else x
+
+
+def _varying(aval) -> frozenset:
+    """The manual mesh axes over which a value varies."""
+    kind = getattr(aval, "manual_axis_type", None)
+    return frozenset() if kind is None else frozenset(kind.varying)

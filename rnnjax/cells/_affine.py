@@ -1,0 +1,106 @@
+"""What the gated cells share: products, biases, layer normalisation, dtypes."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax import initializers
+from rnnjax._checks import check_features
+from rnnjax._norm import normalise_groups
+from rnnjax.base import Array, Params
+from rnnjax.initializers import Initializer, gate_kernels
+
+
+def positive(name: str, value: int) -> int:
+    """``value`` as a positive int, or an error that names the argument."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{name}: expected a positive integer, got {value!r}.")
+    return number
+
+
+def input_params(
+    key: Array,
+    features: int,
+    gates: int,
+    hidden_size: int,
+    *,
+    kernel_init: Initializer,
+    bias_init: Initializer | None,
+    norms: int,
+    dtype: Any,
+) -> Params:
+    """Kernel ``[F, gates * H]``, bias and (with ``norms``) the layer norm's scale."""
+    kernel_key, bias_key = jax.random.split(key)
+    shape = (gates, hidden_size)
+    params = {
+        "kernel": gate_kernels(
+            kernel_init, kernel_key, gates, features, hidden_size, dtype
+        )
+    }
+    if bias_init is not None:
+        params["bias"] = bias_init(bias_key, shape, dtype).reshape(-1)
+    if norms:
+        params["scale"] = jnp.ones(gates * hidden_size, dtype)
+    return params
+
+
+def recurrent_params(
+    key: Array,
+    gates: int,
+    hidden_size: int,
+    *,
+    kernel_init: Initializer,
+    norms: int,
+    dtype: Any,
+) -> Params:
+    """Recurrent kernel ``[H, gates * H]`` and (with ``norms``) the scale."""
+    params = {
+        "kernel": gate_kernels(kernel_init, key, gates, hidden_size, hidden_size, dtype)
+    }
+    if norms:
+        params["scale"] = jnp.ones(gates * hidden_size, dtype)
+    return params
+
+
+def add_bias(z: Array, bias: Array | None) -> Array:
+    """``z + bias`` over the leading axes of ``z``; no bias for None."""
+    return z if bias is None else z + jnp.broadcast_to(bias.astype(z.dtype), z.shape)
+
+
+def project(
+    params: Params, x: Array, dtype: Any, norm_sizes: tuple[int, ...] | None = None
+) -> Array:
+    """``x W + b`` in ``dtype``, ``x W`` normalised in groups of ``norm_sizes``."""
+    check_features("x", x, params["kernel"].shape[0])
+    u = x.astype(dtype) @ params["kernel"].astype(dtype)
+    if norm_sizes is not None:
+        u = normalise_groups(u, params["scale"], norm_sizes)
+    return add_bias(u, params.get("bias"))
+
+
+def masked(w: Params, h: Array) -> Array:
+    """``h`` as it enters the recurrent product: times the mask that
+    `rnnjax.variational_dropout` bound into the recurrent parameters, if it did."""
+    return h * w["mask"].astype(h.dtype) if "mask" in w else h
+
+
+def zeros_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: Any) -> Array:
+    """Zeros ``[*batch, H]``."""
+    return jnp.zeros((*batch_shape, hidden_size), dtype)
+
+
+def wide(dtype: Any) -> Any:
+    """The type of carries that accumulate: float32 at least."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+DEFAULT_KERNEL = initializers.glorot_uniform()
+DEFAULT_RECURRENT = initializers.orthogonal()

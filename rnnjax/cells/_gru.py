@@ -1,0 +1,134 @@
+"""Gated recurrent unit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax import initializers
+from rnnjax._norm import normalise, normalise_groups
+from rnnjax.base import Cell
+from rnnjax.cells import _affine as affine
+from rnnjax.initializers import Initializer
+
+
+def gru(
+    hidden_size: int,
+    *,
+    reset_after: bool = False,
+    use_bias: bool = True,
+    layer_norm: bool = False,
+    kernel_init: Initializer = affine.DEFAULT_KERNEL,
+    recurrent_init: Initializer = affine.DEFAULT_RECURRENT,
+    bias_init: Initializer = initializers.zeros,
+    dtype: Any = None,
+    param_dtype: Any = jnp.float32,
+) -> Cell:
+    """The GRU cell.
+
+    ``z = sigmoid(x_t W_z + h_{t-1} U_z + b_z)``,
+    ``r = sigmoid(x_t W_r + h_{t-1} U_r + b_r)``,
+    ``n = tanh(x_t W_n + (r * h_{t-1}) U_n + b_n)``,
+    ``h_t = (1 - z) * h_{t-1} + z * n``, ``y_t = h_t``
+
+    With ``reset_after`` the reset comes after the product,
+    ``n = tanh(x_t W_n + b_n + r * (h_{t-1} U_n + c_n))``: the variant of Keras, PyTorch
+    and cuDNN. With ``layer_norm`` the products of z and r together, and that of n, are
+    normalised (Ba et al. 2016).
+
+    Args:
+      hidden_size: ``H``.
+      reset_after: reset after the product; adds a recurrent bias.
+      use_bias: False leaves all biases out.
+      layer_norm: normalise the products with ``x`` and with ``h``.
+      kernel_init: of ``W``, gate by gate.
+      recurrent_init: of ``U``, gate by gate.
+      bias_init: of ``b``, shape ``[3, H]``, rows z, r, n. See also
+        `initializers.chrono_gru`.
+      dtype: of the computation; None is ``param_dtype``.
+      param_dtype: of the parameters.
+
+    Returns:
+      A `Cell` with parameters ``{"input": {"kernel": [F, 3H], "bias": [3H]},
+      "recurrent": {"kernel": [H, 3H]}}``, gates in the order z, r, n, and carry
+      ``h [*batch, H]``. ``reset_after`` adds ``recurrent.bias [3H]``, ``layer_norm`` a
+      ``scale [3H]`` in both.
+
+    Raises:
+      ValueError: ``hidden_size`` is not a positive integer.
+
+    Example:
+      >>> import jax, rnnjax
+      >>> rnn = rnnjax.gru(4)
+      >>> xs = jax.numpy.ones((10, 2, 3))
+      >>> params = rnn.init(jax.random.key(0), xs[0])
+      >>> h, hs = rnn.unroll(params, None, xs)
+      >>> h.shape, hs.shape
+      ((2, 4), (10, 2, 4))
+
+    Reference: Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for
+    Statistical Machine Translation", EMNLP 2014.
+    """
+    hidden_size = affine.positive("hidden_size", hidden_size)
+    dtype = dtype or param_dtype
+    norm = (2 * hidden_size, hidden_size) if layer_norm else None
+
+    def init(key, x):
+        input_key, recurrent_key = jax.random.split(key)
+        shared = {"norms": layer_norm, "dtype": param_dtype}
+        params = {
+            "input": affine.input_params(
+                input_key,
+                x.shape[-1],
+                3,
+                hidden_size,
+                kernel_init=kernel_init,
+                bias_init=bias_init if use_bias else None,
+                **shared,
+            ),
+            "recurrent": affine.recurrent_params(
+                recurrent_key, 3, hidden_size, kernel_init=recurrent_init, **shared
+            ),
+        }
+        if reset_after and use_bias:
+            params["recurrent"]["bias"] = jnp.zeros(3 * hidden_size, param_dtype)
+        return params
+
+    def initial_carry(params, batch_shape=()):
+        del params
+        return affine.zeros_carry(batch_shape, hidden_size, dtype)
+
+    def project(params, x, key=None):
+        del key
+        return affine.project(params["input"], x, dtype, norm)
+
+    def recur_before(w, h, u):
+        kernel = w["kernel"].astype(dtype)
+        zr = affine.masked(w, h) @ kernel[:, : 2 * hidden_size]
+        if norm:
+            zr = normalise(zr, w["scale"][: 2 * hidden_size])
+        z, r = jnp.split(jax.nn.sigmoid(u[..., : 2 * hidden_size] + zr), 2, -1)
+        n = (r * affine.masked(w, h)) @ kernel[:, 2 * hidden_size :]
+        if norm:
+            n = normalise(n, w["scale"][2 * hidden_size :])
+        n = jnp.tanh(u[..., 2 * hidden_size :] + n)
+        h = (1 - z) * h + z * n
+        return h, h
+
+    def recur_after(w, h, u):
+        product = affine.masked(w, h) @ w["kernel"].astype(dtype)
+        if norm:
+            product = normalise_groups(product, w["scale"], norm)
+        product = affine.add_bias(product, w.get("bias"))
+        u_z, u_r, u_n = jnp.split(u, 3, -1)
+        z, r, n = jnp.split(product, 3, -1)
+        z, r = jax.nn.sigmoid(u_z + z), jax.nn.sigmoid(u_r + r)
+        n = jnp.tanh(u_n + r * n)
+        h = (1 - z) * h + z * n
+        return h, h
+
+    return Cell(
+        init, initial_carry, project, recur_after if reset_after else recur_before
+    )

@@ -1,0 +1,23 @@
+"""The engine: runs a cell over time and chooses how."""
+
+from rnnjax.unroll._blocks import scan_blocks
+from rnnjax.unroll._masking import canonical_flags, select, zero_where_masked
+from rnnjax.unroll._scan import scan
+from rnnjax.unroll._unroll import (
+    check_step_key,
+    explain_cell,
+    step_cell,
+    unroll_cell,
+)
+
+__all__ = [
+    "canonical_flags",
+    "check_step_key",
+    "explain_cell",
+    "scan",
+    "scan_blocks",
+    "select",
+    "step_cell",
+    "unroll_cell",
+    "zero_where_masked",
+]

@@ -1,0 +1,176 @@
+"""The public door of the engine: runs a `Cell` over one step or a sequence."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from rnnjax._checks import as_arrays, batch_shape_of, check_carry, check_flags
+from rnnjax._compat import like_type
+from rnnjax.base import (
+    Array,
+    Carry,
+    Cell,
+    Explanation,
+    Params,
+    PyTree,
+    Schedule,
+    Shape,
+    StepKey,
+    StepKeys,
+    step_keys,
+)
+from rnnjax.unroll._blocks import scan_blocks
+from rnnjax.unroll._masking import canonical_flags, select, zero_where_masked
+from rnnjax.unroll._scan import scan_closure
+from rnnjax.unroll._schedules import Choice, choose
+
+
+def step_cell(
+    cell: Cell,
+    params: Params,
+    carry: Carry | None,
+    x: PyTree,
+    *,
+    reset: Any = None,
+    key: StepKey | None = None,
+) -> tuple[Carry, PyTree]:
+    """One step of a cell, as `RNN.step`."""
+    x = as_arrays("x", x)
+    batch_shape = batch_shape_of("x", x, cell.event_ndim, time=False)
+    check_step_key(key)
+    reset = check_flags("reset", reset, batch_shape)
+    first = cell.initial_carry(params, batch_shape)
+    carry = _given_carry(carry, first)
+    if reset is not None:
+        carry = select(reset, first, carry)
+    u = cell.project(params, x, key)
+    carry, y = cell.recur(params["recurrent"], carry, u)
+    if cell.readout is not None:
+        y = cell.readout(params, y, x, u)
+    return carry, y
+
+
+def unroll_cell(
+    cell: Cell,
+    schedule: Schedule,
+    params: Params,
+    carry: Carry | None,
+    xs: PyTree,
+    *,
+    resets: Any = None,
+    lengths: Any = None,
+    mask: Any = None,
+    reverse: bool = False,
+    key: Array | StepKeys | None = None,
+) -> tuple[Carry, PyTree]:
+    """A sequence through a cell, as `RNN.unroll`."""
+    xs = as_arrays("xs", xs)
+    length, *batch = batch_shape_of("xs", xs, cell.event_ndim, time=True)
+    batch_shape = tuple(batch)
+    resets, mask = canonical_flags(resets, lengths, mask, length, batch_shape)
+    xs = zero_where_masked(mask, xs)
+    keys = None if key is None else step_keys(key, length)
+    if keys is not None and reverse:  # keys are in the order of processing
+        keys = StepKeys(keys.sequence, keys.step[::-1])
+    first = cell.initial_carry(params, batch_shape)
+    carry = _given_carry(carry, first)
+    schedule = _choice(cell, schedule, params, batch_shape).schedule
+
+    def run_block(carry, block):
+        xs, resets, mask, step = block
+        u = _project(cell, params, xs, keys and StepKeys(keys.sequence, step))
+
+        def recur(carry, inputs):
+            u, reset, mask = inputs
+            start = carry if reset is None else select(reset, first, carry)
+            new_carry, y = cell.recur(params["recurrent"], start, u)
+            return select(mask, new_carry, carry), y
+
+        steps = jax.tree.leaves(xs)[0].shape[0]
+        carry, ys = _recurrence(
+            recur, carry, (u, resets, mask), steps, schedule, reverse
+        )
+        if cell.readout is not None:
+            ys = jax.vmap(cell.readout, (None, 0, 0, 0))(params, ys, xs, u)
+        return carry, zero_where_masked(mask, ys)
+
+    return scan_blocks(
+        run_block,
+        carry,
+        (xs, resets, mask, keys and keys.step),
+        block=schedule.block or max(length, 1),
+        length=length,
+        reverse=reverse,
+    )
+
+
+def explain_cell(
+    cell: Cell, schedule: Schedule, params: Params, xs: PyTree
+) -> Explanation:
+    """What `unroll_cell` does for these shapes, as `RNN.explain`."""
+    _, *batch_shape = batch_shape_of("xs", xs, cell.event_ndim, time=True)
+    choice = _choice(cell, schedule, params, tuple(batch_shape))
+    name = getattr(cell.init, "__qualname__", "cell").split(".")[0]
+    resolved = choice.schedule
+    return Explanation(name, resolved.backend, resolved.gradient, choice.reasons)
+
+
+def check_step_key(key: StepKey | None) -> None:
+    """Raises unless ``key`` is None or a `StepKey`."""
+    if key is not None and not isinstance(key, StepKey):
+        raise TypeError(
+            f"key: expected a StepKey (or None for evaluation), got "
+            f"{type(key).__name__}. Take it from rnnjax.step_keys(key, T)[t]."
+        )
+
+
+def _given_carry(carry: Carry | None, first: Carry) -> Carry:
+    """``carry`` checked against the initial one, which None stands for."""
+    if carry is None:
+        return first
+    check_carry(carry, first)
+    return jax.tree.map(jnp.asarray, carry)
+
+
+def _choice(
+    cell: Cell, schedule: Schedule, params: Params, batch_shape: Shape
+) -> Choice:
+    del cell  # the backends registered beside a cell will be looked up here
+    return choose(schedule, params["recurrent"], math.prod(batch_shape))
+
+
+def _project(cell: Cell, params: Params, xs: PyTree, keys: StepKeys | None) -> PyTree:
+    """``cell.project`` of all steps at once: products become ``[T * B, F] @ [F, .]``."""
+    if keys is None:
+        return jax.vmap(lambda x: cell.project(params, x))(xs)
+
+    def project(x, step):
+        return cell.project(params, x, StepKey(keys.sequence, step))
+
+    return jax.vmap(project)(xs, keys.step)
+
+
+def _recurrence(recur, carry, inputs, length: int, schedule: Schedule, reverse: bool):
+    """The time loop of one block, under the schedule's gradient and remat."""
+    carry = _fixed_type(recur, carry, inputs, length)
+    remat = schedule.remat == "step"
+    if schedule.gradient == "deferred":
+        return scan_closure(
+            recur, carry, inputs, length, reverse=reverse, remat=remat
+        )
+    step = jax.checkpoint(recur) if remat else recur
+    return lax.scan(step, carry, inputs, length, reverse)
+
+
+def _fixed_type(recur, carry, inputs, length):
+    """The carry in the type that the step returns it: sharding and varying axes."""
+    if length == 0:
+        return carry
+    step = jax.eval_shape(lambda i: jax.tree.map(lambda a: a[0], i), inputs)
+    like, _ = jax.eval_shape(recur, carry, step)
+    return jax.tree.map(like_type, carry, like)
