@@ -12,8 +12,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import jax
@@ -24,7 +25,7 @@ import rnnjax.training
 import tyro
 
 from . import report
-from .config import Config
+from .config import PRESETS, Config
 from .data import Windows
 from .model import build_model, loss_function, make_evaluator
 from .run import describe_machine, describe_versions
@@ -44,12 +45,39 @@ class CompareConfig:
     seconds: float = 180.0
     """Training time of each run."""
 
+    hidden_size: int = PRESETS["default"].hidden_size
+    """Size of the hidden state of each layer."""
+
+    num_layers: int = 1
+    """Number of stacked recurrent layers."""
+
+    data: Path | None = None
+    """Your own text, as for python -m examples.char_lm."""
+
+    seed: int = 0
+    """Seed of the initial parameters."""
+
     output: Path = Path("runs/char_lm_compare")
     """Folder for the JSON and the table."""
 
-    model: Config = field(default_factory=Config)
-    """The settings that all runs share; its cell, steps and learning rate do not
-    count."""
+    def settings(self, cell: str, learning_rate: float) -> Config:
+        """The settings of one run: the default preset but for what is given here."""
+        return dataclasses.replace(
+            PRESETS["default"],
+            cell=cell,
+            learning_rate=learning_rate,
+            hidden_size=self.hidden_size,
+            num_layers=self.num_layers,
+            data=self.data,
+            seed=self.seed,
+        )
+
+
+# What all runs share; the rest of the settings is for a run on its own.
+_SHARED = frozenset(
+    "data hidden_size num_layers embedding_size layer_norm dropout batch_size window "
+    "optimizer warmup_steps weight_decay clip_norm seed".split()
+)
 
 
 class _Run:
@@ -96,16 +124,13 @@ class _Run:
 def compare(config: CompareConfig) -> dict:
     """Trains all runs and returns what is also written to ``comparison.json``."""
     console = rich.console.Console(highlight=False, soft_wrap=True)
-    text = load_text(config.model)
-    runs = [
-        _Run(
-            dataclasses.replace(config.model, cell=cell, learning_rate=rate),
-            text,
-            config.seconds,
-        )
+    settings = [
+        config.settings(cell, rate)
         for cell in config.cells
         for rate in config.learning_rates
     ]
+    text = load_text(settings[0])
+    runs = [_Run(s, text, config.seconds) for s in settings]
     console.print(f"{len(runs)} runs of {config.seconds:g} s, interleaved ...")
     while (run := min(runs, key=lambda r: r.used)).used < config.seconds:
         run.advance()
@@ -121,7 +146,7 @@ def compare(config: CompareConfig) -> dict:
         }
         rows.append(best)
     result = {
-        "config": as_json(config.model),
+        "config": {k: v for k, v in as_json(settings[0]).items() if k in _SHARED},
         "seconds": config.seconds,
         "machine": describe_machine(),
         "versions": describe_versions(text.corpus),
@@ -179,4 +204,7 @@ def comparison_table(rows: list[dict]) -> str:
 
 
 if __name__ == "__main__":
-    compare(tyro.cli(CompareConfig, prog="python -m examples.char_lm.compare"))
+    try:
+        compare(tyro.cli(CompareConfig, prog="python -m examples.char_lm.compare"))
+    except (FileNotFoundError, ValueError) as error:
+        sys.exit(f"error: {error}")

@@ -22,12 +22,10 @@ class Config:
     """
 
     preset: Preset = "default"
-    """smoke: seconds, for tests. default: under 5 minutes on 2 cores. full: about an
-    hour on 2 cores."""
+    """smoke: seconds. default: under 5 minutes, full: about an hour, on 2 cores."""
 
     data: Path | None = None
-    """A UTF-8 text file (split in order 90/5/5) or a folder with train.txt, valid.txt
-    and test.txt. Default: the docstrings of the standard library, numpy, scipy, jax."""
+    """Your own text: a UTF-8 file, or a folder with train.txt, valid.txt, test.txt."""
 
     output: Path = Path("runs/char_lm")
     """Folder for metrics, checkpoints, the picture and the result."""

@@ -13,6 +13,7 @@ import rich.console
 
 from examples.char_lm import config as configuration
 from examples.char_lm.__main__ import main
+from examples.char_lm.compare import CompareConfig, compare
 from examples.char_lm.config import PRESETS, Config, parse
 from examples.char_lm.model import build_model, make_evaluator
 from examples.char_lm.report import MetricsLog, markdown_table, read_metrics
@@ -196,6 +197,26 @@ class TestCommandLine:
     def test_presets_name_themselves(self):
         assert {n: c.preset for n, c in PRESETS.items()} == {n: n for n in PRESETS}
         assert configuration.RESUMABLE <= set(dataclasses.asdict(Config()))
+
+
+def test_comparison_at_equal_time(text_file, tmp_path):
+    settings = CompareConfig(
+        cells=("simple", "gru"),
+        learning_rates=(1e-2, 1e-9),
+        seconds=0.5,
+        hidden_size=8,
+        data=text_file,
+        output=tmp_path / "compare",
+    )
+    rows = compare(settings)["rows"]
+    assert [row["cell"] for row in rows] == ["simple", "gru"]
+    for row in rows:
+        assert row["learning_rate"] == 1e-2
+        assert row["dev_bits"] == min(row["dev_bits_by_learning_rate"].values())
+        assert row["characters"] == row["steps"] * 32 * 64
+    stored = json.loads((settings.output / "comparison.json").read_text())
+    assert stored["rows"] == rows
+    assert "| simple |" in (settings.output / "comparison.md").read_text()
 
 
 def test_metrics_log_drops_what_a_resume_does_again(tmp_path):
