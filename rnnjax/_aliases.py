@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable
 
 from rnnjax import cells
@@ -18,6 +19,13 @@ def _alias(cell: Callable[..., Cell]) -> Callable[..., RNN]:
         return layer(cell(*args, **options), schedule)
 
     make.__module__ = "rnnjax"
+    own = inspect.signature(cell)
+    schedule = inspect.Parameter(
+        "schedule", inspect.Parameter.KEYWORD_ONLY, default=Schedule()
+    )
+    make.__signature__ = own.replace(  # pyright: ignore[reportAttributeAccessIssue]
+        parameters=[*own.parameters.values(), schedule], return_annotation=RNN
+    )
     make.__doc__ = (
         f"``layer(cells.{cell.__name__}(...), schedule)``: takes what "
         f"`rnnjax.cells.{cell.__name__}` takes, and ``schedule``."

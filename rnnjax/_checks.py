@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rnnjax._compat import is_concrete
 from rnnjax.base import Array, Carry, PyTree, Shape
 
 
@@ -135,7 +136,7 @@ def mask_of_lengths(lengths: Any, length: int, batch_shape: Shape) -> Array:
             f"lengths: expected shape {batch_shape}, one length for each sequence, got "
             f"{lengths.shape}."
         )
-    if not isinstance(lengths, jax.core.Tracer) and lengths.size:
+    if is_concrete(lengths) and lengths.size:
         low, high = int(lengths.min()), int(lengths.max())
         if low < 0 or high > length:
             raise ValueError(

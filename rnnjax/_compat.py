@@ -5,11 +5,19 @@ Written for jax 0.10.2 to 0.12.
 
 from __future__ import annotations
 
+from typing import Any
+
 import jax
 from jax import lax
+from jax.core import Tracer
 from jax.extend.core import Literal, jaxpr_as_fun
 
-__all__ = ["Literal", "jaxpr_as_fun", "like_type"]
+__all__ = ["Literal", "is_concrete", "jaxpr_as_fun", "like_type"]
+
+
+def is_concrete(x: Any) -> bool:
+    """Whether the values of ``x`` are known: it is no tracer."""
+    return not isinstance(x, Tracer)
 
 
 def like_type(x: jax.Array, like: jax.ShapeDtypeStruct) -> jax.Array:

@@ -87,8 +87,11 @@ def project(
 
 
 def masked(w: Params, h: Array) -> Array:
-    """``h`` as it enters the recurrent product: times the mask that
-    `rnnjax.variational_dropout` bound into the recurrent parameters, if it did."""
+    """``h`` as it enters the recurrent product.
+
+    That is ``h`` times the mask that `rnnjax.variational_dropout` bound into the
+    recurrent parameters, where it did.
+    """
     return h * w["mask"].astype(h.dtype) if "mask" in w else h
 
 

@@ -51,8 +51,8 @@ def gru(
       param_dtype: of the parameters.
 
     Returns:
-      A `Cell` with parameters ``{"input": {"kernel": [F, 3H], "bias": [3H]},
-      "recurrent": {"kernel": [H, 3H]}}``, gates in the order z, r, n, and carry
+      A `Cell` with parameters ``input.kernel [F, 3H]``, ``input.bias [3H]`` and
+      ``recurrent.kernel [H, 3H]``, gates in the order z, r, n, and carry
       ``h [*batch, H]``. ``reset_after`` adds ``recurrent.bias [3H]``, ``layer_norm`` a
       ``scale [3H]`` in both.
 
@@ -68,8 +68,8 @@ def gru(
       >>> h.shape, hs.shape
       ((2, 4), (10, 2, 4))
 
-    Reference: Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for
-    Statistical Machine Translation", EMNLP 2014.
+    Reference: Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder
+    for Statistical Machine Translation", EMNLP 2014.
     """
     hidden_size = affine.positive("hidden_size", hidden_size)
     dtype = dtype or param_dtype

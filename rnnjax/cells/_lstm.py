@@ -58,8 +58,8 @@ def lstm(
       param_dtype: of the parameters.
 
     Returns:
-      A `Cell` with parameters ``{"input": {"kernel": [F, 4H], "bias": [4H]},
-      "recurrent": {"kernel": [H, 4H]}}``, gates in the order i, f, g, o, and carry
+      A `Cell` with parameters ``input.kernel [F, 4H]``, ``input.bias [4H]`` and
+      ``recurrent.kernel [H, 4H]``, gates in the order i, f, g, o, and carry
       `LSTMCarry`. ``layer_norm`` adds ``input.scale [4H]``, ``recurrent.scale [4H]``,
       ``recurrent.cell_scale [H]`` and ``recurrent.cell_bias [H]``.
 
@@ -124,9 +124,7 @@ def lstm(
         c = jax.nn.sigmoid(f) * carry.c + jax.nn.sigmoid(i) * jnp.tanh(g)
         seen = c
         if norm:
-            seen = affine.add_bias(
-                normalise(c, w["cell_scale"]), w["cell_bias"]
-            )
+            seen = affine.add_bias(normalise(c, w["cell_scale"]), w["cell_bias"])
         h = (jax.nn.sigmoid(o) * jnp.tanh(seen)).astype(dtype)
         return LSTMCarry(h, c), h
 

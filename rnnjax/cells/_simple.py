@@ -45,9 +45,9 @@ def simple(
       param_dtype: of the parameters.
 
     Returns:
-      A `Cell` with parameters ``{"input": {"kernel": [F, H], "bias": [H]},
-      "recurrent": {"kernel": [H, H]}}`` (and ``"scale": [H]`` in both with
-      ``layer_norm``) and carry ``h [*batch, H]``.
+      A `Cell` with parameters ``input.kernel [F, H]``, ``input.bias [H]`` and
+      ``recurrent.kernel [H, H]`` (with ``layer_norm`` a ``scale [H]``
+      in both) and carry ``h [*batch, H]``.
 
     Raises:
       ValueError: ``hidden_size`` is not a positive integer.

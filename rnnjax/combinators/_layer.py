@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from rnnjax.base import RNN, Cell, Schedule
+from rnnjax.combinators._shapes import explained
 from rnnjax.unroll import explain_cell, step_cell, unroll_cell
 
 
@@ -51,11 +52,17 @@ def layer(cell: Cell, schedule: Schedule = Schedule()) -> RNN:  # noqa: B008
             f"layer(cell): expected a rnnjax.Cell, got {type(cell).__name__}. "
             f"rnnjax.NAME(...) is a layer already; rnnjax.cells.NAME(...) is its cell."
         )
+    unroll = partial(unroll_cell, cell, schedule)
+
+    def explain(params, xs):
+        how = explain_cell(cell, schedule, params, xs)
+        return explained(how, unroll, params, xs)
+
     return RNN(
         init=cell.init,
         initial_carry=cell.initial_carry,
         step=partial(step_cell, cell),
-        unroll=partial(unroll_cell, cell, schedule),
-        explain=partial(explain_cell, cell, schedule),
+        unroll=unroll,
+        explain=explain,
         event_ndim=cell.event_ndim,
     )

@@ -1,4 +1,4 @@
-"""Layers without a recurrence: `dense`, `embed`, `dropout`, `norm`. Their carry is ()."""
+"""Layers without a recurrence: `dense`, `embed`, `dropout`, `norm`; carry ``()``."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from rnnjax._checks import (
     check_flags,
     describe,
 )
+from rnnjax._compat import is_concrete
 from rnnjax._norm import normalise
 from rnnjax.base import RNN, Array, Explanation, Params, StepKey, StepKeys, step_keys
+from rnnjax.combinators._shapes import explained
 from rnnjax.initializers import Initializer
 from rnnjax.unroll import canonical_flags, check_step_key, zero_where_masked
 
@@ -74,10 +76,11 @@ def stateless(
         return (), zero_where_masked(mask, ys)
 
     def explain(params, xs):
-        del params, xs
-        return Explanation(name)
+        return explained(Explanation(name), unroll, params, xs)
 
-    return RNN(init, lambda params, batch_shape=(): (), step, unroll, explain, event_ndim)
+    return RNN(
+        init, lambda params, batch_shape=(): (), step, unroll, explain, event_ndim
+    )
 
 
 def _apply_with_keys(apply, params, xs, keys: StepKeys, reverse: bool):
@@ -185,7 +188,7 @@ def embed(
 
 
 def _check_tokens(name, tokens, size):
-    if isinstance(tokens, jax.core.Tracer) or not jnp.size(tokens):
+    if not is_concrete(tokens) or not jnp.size(tokens):
         return
     low, high = int(jnp.min(tokens)), int(jnp.max(tokens))
     if low < 0 or high >= size:
@@ -251,7 +254,7 @@ def dropout_mask(key: Array, rate: float, shape: tuple[int, ...]) -> Array:
 
 
 def norm(*, eps: float = 1e-6, param_dtype: Any = jnp.float32) -> RNN:
-    """Layer normalisation of each step: ``scale * (x - mean) / sqrt(var + eps) + bias``.
+    """Layer normalisation: ``scale * (x - mean) / sqrt(var + eps) + bias``, each step.
 
     Args:
       eps: added to the variance.

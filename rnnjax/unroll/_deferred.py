@@ -82,9 +82,7 @@ def _deferred_jvp(f, length, reverse, remat, primals, tangents):
         program = jax.checkpoint(program)
     w, first, xs = primals
     dw, dfirst, dxs = tangents
-    dlast, dys = program(
-        (w, carries, xs), (dw, dxs), _float_leaves(dfirst, like=first)
-    )
+    dlast, dys = program((w, carries, xs), (dw, dxs), _float_leaves(dfirst, like=first))
     return (last, ys), (_fill_float0(last, dlast), _fill_float0(ys, dys))
 
 
@@ -134,7 +132,7 @@ def _linearise_in_carry(f_float, length, w, carries, xs):
     # A residual that depends on w alone (w itself, mostly) must not be stacked T times.
     number_of_w = len(jax.tree.leaves(w))
     given = [i >= number_of_w for i in range(len(jaxpr.jaxpr.invars))]
-    varies = _depends(jaxpr.jaxpr, given)
+    varies = depends(jaxpr.jaxpr, given)
 
     def residuals(which, w, *step):
         leaves = jaxpr_as_fun(jaxpr)(*jax.tree.leaves((w, *step)))
@@ -154,7 +152,7 @@ def _linearise_in_carry(f_float, length, w, carries, xs):
 _CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "checkpoint")
 
 
-def _depends(jaxpr, given: list[bool]) -> list[bool]:
+def depends(jaxpr, given: list[bool]) -> list[bool]:
     """Which outputs of a jaxpr depend on those inputs for which ``given`` is true."""
     marked = {v for v, g in zip(jaxpr.invars, given, strict=True) if g}
     for eqn in jaxpr.eqns:
@@ -162,7 +160,7 @@ def _depends(jaxpr, given: list[bool]) -> list[bool]:
         outputs = [any(inputs)] * len(eqn.outvars)
         inner = eqn.params.get("jaxpr")
         if eqn.primitive.name in _CALLS and any(inputs) and inner is not None:
-            outputs = _depends(getattr(inner, "jaxpr", inner), inputs)
+            outputs = depends(getattr(inner, "jaxpr", inner), inputs)
         marked.update(v for v, o in zip(eqn.outvars, outputs, strict=True) if o)
     return [not isinstance(v, Literal) and v in marked for v in jaxpr.outvars]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from rnnjax.base import Params, Schedule
@@ -47,16 +48,14 @@ def choose(schedule: Schedule, weights: Params, batch: int) -> Choice:
         ),
         f"remat {schedule.remat}",
     )
-    return Choice(
-        Schedule(gradient, backend, schedule.remat, schedule.block), reasons
-    )
+    return Choice(Schedule(gradient, backend, schedule.remat, schedule.block), reasons)
 
 
 def _gradient(weights: Params, batch: int) -> tuple[str, str]:
     size = sum(
         np.prod(leaf.shape) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(weights)
-        if not jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.extended)
+        if not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
     )
     if jax.default_backend() != "cpu":
         return "deferred", "the weight gradient is one product outside the loop"

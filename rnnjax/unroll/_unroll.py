@@ -145,7 +145,7 @@ def _choice(
 
 
 def _project(cell: Cell, params: Params, xs: PyTree, keys: StepKeys | None) -> PyTree:
-    """``cell.project`` of all steps at once: products become ``[T * B, F] @ [F, .]``."""
+    """``cell.project`` of all steps at once: its products have ``T * B`` rows."""
     if keys is None:
         return jax.vmap(lambda x: cell.project(params, x))(xs)
 
@@ -160,9 +160,7 @@ def _recurrence(recur, carry, inputs, length: int, schedule: Schedule, reverse: 
     carry = _fixed_type(recur, carry, inputs, length)
     remat = schedule.remat == "step"
     if schedule.gradient == "deferred":
-        return scan_closure(
-            recur, carry, inputs, length, reverse=reverse, remat=remat
-        )
+        return scan_closure(recur, carry, inputs, length, reverse=reverse, remat=remat)
     step = jax.checkpoint(recur) if remat else recur
     return lax.scan(step, carry, inputs, length, reverse)
 
