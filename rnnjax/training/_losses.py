@@ -1,0 +1,167 @@
+"""The losses that training on long streams needs; language models first of all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from rnnjax import RNN
+from rnnjax.base import Array
+from rnnjax.training._step import Loss, Metrics
+
+
+def softmax_cross_entropy(
+    logits: Array, targets: Array, mask: Array | None = None
+) -> tuple[Array, Metrics]:
+    """Mean cross-entropy of tokens, where the mask is true.
+
+    ``loss = sum_t mask_t (log sum_v exp(logits_tv) - logits_t[targets_t]) / count``,
+    ``count = sum_t mask_t``
+
+    Args:
+      logits: ``[..., V]``.
+      targets: int ``[...]`` in ``[0, V)``.
+      mask: bool ``[...]``; None is true everywhere. What stands in masked places, NaN
+        included, does not matter.
+
+    Returns:
+      The loss in nats, float32 at least (0 where all is masked), and the metrics
+      "bits", the same in bits, and "count", by which `evaluate` weighs it.
+
+    Raises:
+      ValueError: the shapes do not fit.
+      TypeError: targets are not integers, or the mask is not bool.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax.training as training
+      >>> logits, targets = jnp.zeros((3, 2, 4)), jnp.zeros((3, 2), int)
+      >>> loss, metrics = training.softmax_cross_entropy(logits, targets)
+      >>> float(metrics["bits"]), int(metrics["count"])
+      (2.0, 6)
+    """
+    shape = jnp.shape(logits)[:-1]
+    for name, array, kind in (
+        ("targets", targets, jnp.integer),
+        ("mask", mask, jnp.bool_),
+    ):
+        if array is None:
+            continue
+        if jnp.shape(array) != shape:
+            raise ValueError(
+                f"{name}: expected shape {shape}, that of logits without its last "
+                f"axis, got {jnp.shape(array)}."
+            )
+        if not jnp.issubdtype(jnp.result_type(array), kind):
+            raise TypeError(
+                f"{name}: expected {kind.__name__}, got {jnp.result_type(array)}."
+            )
+    logits = jnp.asarray(logits)
+    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+    if mask is None:
+        count = jnp.asarray(math.prod(shape))
+    else:
+        mask, count = jnp.asarray(mask), jnp.sum(mask)
+        logits = jnp.where(mask[..., None], logits, 0)
+        targets = jnp.where(mask, targets, 0)
+    nats = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
+    total = jnp.sum(nats if mask is None else jnp.where(mask, nats, 0))
+    loss = total / jnp.maximum(count, 1)
+    return loss, {"bits": loss / math.log(2), "count": count}
+
+
+def stateful_loss(
+    rnn: RNN, sequence_loss: Callable[..., tuple[Array, Metrics]]
+) -> Loss:
+    """Makes the loss of one window of a stream: the carry comes in and goes out.
+
+    Args:
+      rnn: inputs to outputs.
+      sequence_loss: ``(ys, targets, mask) -> (loss, metrics)``, such as
+        `softmax_cross_entropy`.
+
+    Returns:
+      A loss for `train_step` and `eval_step` on batches that are dicts: "inputs" and
+      "targets", and as you like "mask", bool ``[T, B]`` (false for padding, which
+      leaves the carry as it is), and "resets", bool ``[T, B]`` (true where another
+      sequence begins).
+
+    Raises:
+      ValueError: from the loss, where "inputs" or "targets" are missing, or the rnn
+        cannot step, as `bidirectional` cannot: its backward half would need the carry
+        of windows to come.
+    """
+
+    def loss(params, carry, batch: Mapping[str, Any], key):
+        _check_batch(batch)
+        inputs, mask = batch["inputs"], batch.get("mask")
+        _check_steps(rnn, params, carry, inputs)
+        carry, ys = rnn.unroll(
+            params, carry, inputs, resets=batch.get("resets"), mask=mask, key=key
+        )
+        value, metrics = sequence_loss(ys, batch["targets"], mask)
+        return value, (carry, metrics)
+
+    return loss
+
+
+def language_model_loss(rnn: RNN) -> Loss:
+    """`stateful_loss` of `softmax_cross_entropy`: a language model on a long text.
+
+    Args:
+      rnn: tokens ``[T, B]`` to logits ``[T, B, V]``.
+
+    Returns:
+      A loss for `train_step` and `eval_step` on batches ``{"inputs", "targets"}``, both
+      int ``[T, B]``, the targets one token on; "mask" and "resets" as for
+      `stateful_loss`. Its metrics are "bits" (bits per token: per character where
+      tokens are characters) and "count".
+
+    Example:
+      >>> import jax, numpy as np, rnnjax, rnnjax.training as training
+      >>> rnn = rnnjax.stack(rnnjax.embed(5, 3), rnnjax.gru(4), rnnjax.dense(5))
+      >>> tokens = (np.arange(18) % 5).reshape(9, 2)
+      >>> params = rnn.init(jax.random.key(0), tokens[0])
+      >>> loss = training.language_model_loss(rnn)
+      >>> batch = {"inputs": tokens[:-1], "targets": tokens[1:]}
+      >>> value, (carry, metrics) = loss(params, None, batch, None)
+      >>> sorted(metrics)
+      ['bits', 'count']
+    """
+    return stateful_loss(rnn, softmax_cross_entropy)
+
+
+def _check_batch(batch: Any) -> None:
+    if not isinstance(batch, Mapping):
+        raise TypeError(
+            f"batch: expected a dict with 'inputs' and 'targets', got "
+            f"{type(batch).__name__}."
+        )
+    for name in ("inputs", "targets"):
+        if name not in batch:
+            raise ValueError(
+                f"batch: expected 'inputs' and 'targets', got {sorted(batch)}; "
+                f"{name!r} is missing."
+            )
+
+
+def _check_steps(rnn: RNN, params, carry, inputs) -> None:
+    """Raises unless the rnn can go on from a carry, a step at a time."""
+
+    def one_step(leaf):
+        return jax.ShapeDtypeStruct(jnp.shape(leaf)[1:], jnp.result_type(leaf))
+
+    x = jax.tree.map(one_step, inputs)
+    try:
+        jax.eval_shape(rnn.step, params, carry, x)
+    except (NotImplementedError, ValueError) as error:
+        raise ValueError(
+            "rnn: expected one that can step, since stateful training hands the carry "
+            f"of a window to the next, but its step raises: {error} For bidirectional "
+            "layers train on whole sequences, with a loss of your own that starts "
+            "every batch from carry None and returns None."
+        ) from error
