@@ -18,7 +18,19 @@ from rnnjax.base import (
     StepKeys,
     step_keys,
 )
-from rnnjax.combinators import attend, dense, dropout, embed, layer, norm, stack
+from rnnjax.combinators import (
+    attend,
+    bidirectional,
+    dense,
+    dropout,
+    embed,
+    last_step,
+    layer,
+    max_pool,
+    mean_pool,
+    norm,
+    stack,
+)
 from rnnjax.unroll import scan
 
 __version__ = _version("rnnjax")
@@ -31,6 +43,7 @@ __all__ = [
     "StepKey",
     "StepKeys",
     "attend",
+    "bidirectional",
     "cells",
     "dense",
     "dropout",
@@ -38,8 +51,11 @@ __all__ = [
     "explain",
     "gru",
     "initializers",
+    "last_step",
     "layer",
     "lstm",
+    "max_pool",
+    "mean_pool",
     "norm",
     "scan",
     "simple",

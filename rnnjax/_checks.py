@@ -137,7 +137,8 @@ def mask_of_lengths(lengths: Any, length: int, batch_shape: Shape) -> Array:
             f"{lengths.shape}."
         )
     if is_concrete(lengths) and lengths.size:
-        low, high = int(lengths.min()), int(lengths.max())
+        values = np.asarray(lengths)  # jnp would stage it out under an outer trace
+        low, high = int(values.min()), int(values.max())
         if low < 0 or high > length:
             raise ValueError(
                 f"lengths: expected values from 0 to T = {length}, got {low} to {high}."

@@ -133,6 +133,9 @@ class Explanation(NamedTuple):
       gradient: "deferred" or "autodiff"; "" for layers without a recurrence.
       reasons: one sentence each, why this and not another.
       children: the layers that this one is composed of.
+      output: shape and dtype of ``ys``, a tree of `jax.ShapeDtypeStruct`; None where
+        the layer does not say.
+      parameters: number of parameters, those of the children among them.
     """
 
     name: str
@@ -140,6 +143,8 @@ class Explanation(NamedTuple):
     gradient: str = ""
     reasons: tuple[str, ...] = ()
     children: tuple[Explanation, ...] = ()
+    output: PyTree = None
+    parameters: int | None = None
 
     def __str__(self) -> str:
         """One line a layer, its reasons and children indented below."""
@@ -200,7 +205,7 @@ class StepKeys:
 
 
 def step_keys(key: Array | StepKeys, length: int) -> StepKeys:
-    """Keys for ``length`` steps: ``unroll(key=key)`` uses ``step_keys(key, T)[t]`` at t.
+    """The `StepKey` of each step: ``unroll(key=key)`` uses ``step_keys(key, T)[t]``.
 
     The key of a step does not depend on ``length``.
 

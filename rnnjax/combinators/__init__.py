@@ -1,7 +1,21 @@
 """From cells to layers, and from layers to networks."""
 
+from rnnjax.combinators._bidirectional import bidirectional
 from rnnjax.combinators._layer import layer
+from rnnjax.combinators._readouts import last_step, max_pool, mean_pool
 from rnnjax.combinators._stack import stack
 from rnnjax.combinators._stateless import attend, dense, dropout, embed, norm
 
-__all__ = ["attend", "dense", "dropout", "embed", "layer", "norm", "stack"]
+__all__ = [
+    "attend",
+    "bidirectional",
+    "dense",
+    "dropout",
+    "embed",
+    "last_step",
+    "layer",
+    "max_pool",
+    "mean_pool",
+    "norm",
+    "stack",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax
 
 from rnnjax.base import RNN, Explanation, step_keys
+from rnnjax.combinators._shapes import step_output
 
 
 def stack(*layers: RNN) -> RNN:
@@ -39,7 +40,7 @@ def stack(*layers: RNN) -> RNN:
         keys = jax.random.split(key, len(layers))
         for name, layer, layer_key in zip(names, layers, keys, strict=True):
             params[name] = layer.init(layer_key, x)
-            _, x = jax.eval_shape(layer.step, params[name], None, x)
+            x = step_output(layer, params[name], x)
         return params
 
     def initial_carry(params, batch_shape=()):
@@ -76,7 +77,10 @@ def stack(*layers: RNN) -> RNN:
         for name, layer in zip(names, layers, strict=True):
             children.append(layer.explain(params[name], xs))
             _, xs = jax.eval_shape(layer.unroll, params[name], None, xs)
-        return Explanation("stack", children=tuple(children))
+        count = sum(child.parameters or 0 for child in children)
+        return Explanation(
+            "stack", children=tuple(children), output=xs, parameters=count
+        )
 
     return RNN(init, initial_carry, step, unroll, explain, layers[0].event_ndim)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from rnnjax import initializers
 from rnnjax._checks import (
@@ -190,7 +191,8 @@ def embed(
 def _check_tokens(name, tokens, size):
     if not is_concrete(tokens) or not jnp.size(tokens):
         return
-    low, high = int(jnp.min(tokens)), int(jnp.max(tokens))
+    values = np.asarray(tokens)  # jnp would stage it out under an outer trace
+    low, high = int(values.min()), int(values.max())
     if low < 0 or high >= size:
         raise ValueError(
             f"{name}: expected tokens from 0 to {size - 1}, got {low} to {high}. Raise "
