@@ -21,13 +21,14 @@ import jax
 import numpy as np
 import optax
 import rich.console
-import rnnjax.training
 import tyro
+
+from rnnjax import training
 
 from . import report
 from .config import PRESETS, Config
 from .data import Windows
-from .model import build_model, loss_function, make_evaluator
+from .model import build_model, make_evaluator
 from .run import describe_machine, describe_versions
 from .train import as_json, initial_state, load_text
 
@@ -90,7 +91,7 @@ class _Run:
         self.steps = 0
         self.model = build_model(config, text.vocabulary.size)
         optimizer = optax.inject_hyperparams(
-            lambda learning_rate: rnnjax.training.optimizer(
+            lambda learning_rate: training.optimizer(
                 config.optimizer,
                 learning_rate,
                 clip_norm=config.clip_norm,
@@ -98,8 +99,8 @@ class _Run:
             )
         )(learning_rate=config.learning_rate)
         self.state = initial_state(config, self.model, optimizer)
-        self.train_step = rnnjax.training.train_step(
-            loss_function(self.model), optimizer
+        self.train_step = training.train_step(
+            training.language_model_loss(self.model), optimizer, donate=False
         )
         self.windows = Windows(text.train, config.batch_size, config.window)
         self.key = jax.random.key(config.seed)

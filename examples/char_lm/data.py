@@ -1,8 +1,6 @@
-"""From symbols to batches: lanes of text read side by side, window after window."""
+"""Training batches: lanes of text read side by side, window after window."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -37,34 +35,3 @@ class Windows:
         times = step * self.window + np.arange(self.window + 1)[:, None]
         lanes = self.symbols[(self.starts + times) % len(self.symbols)]
         return {"inputs": lanes[:-1], "targets": lanes[1:]}
-
-
-def evaluation_windows(
-    symbols: np.ndarray, first_input: int, lanes: int, window: int
-) -> Iterator[dict[str, np.ndarray]]:
-    """Yields windows in which each symbol is a target exactly once.
-
-    Args:
-        symbols: the text, ``[N]``.
-        first_input: what the model sees before the first symbol.
-        lanes: number of stretches of the text that are read side by side. A stretch
-            begins with a fresh carry, which costs the model a little, never the
-            opposite.
-        window: steps a window.
-
-    Yields:
-        ``inputs``, ``targets`` and ``weights`` (0 for padding), ``[window, lanes]``.
-    """
-    length = -(-len(symbols) // lanes)
-    padded = -(-length // window) * window
-    inputs = np.concatenate([[first_input], symbols[:-1]]).astype(symbols.dtype)
-    weights = np.ones(len(symbols), np.float32)
-
-    def lay_out(values):
-        values = np.pad(values, (0, lanes * length - len(values)))
-        return np.pad(values.reshape(lanes, length).T, ((0, padded - length), (0, 0)))
-
-    columns = {"inputs": inputs, "targets": symbols, "weights": weights}
-    columns = {name: lay_out(values) for name, values in columns.items()}
-    for start in range(0, padded, window):
-        yield {name: v[start : start + window] for name, v in columns.items()}

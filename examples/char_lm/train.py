@@ -11,16 +11,16 @@ import jax
 import numpy as np
 import optax
 import rich.console
-import rnnjax.training
 
 import rnnjax
+from rnnjax import training
 
 from . import report
 from .checkpoints import Checkpoints
 from .config import RESUMABLE, Config
 from .corpus import Corpus, load_corpus
 from .data import Windows
-from .model import loss_function, make_evaluator
+from .model import make_evaluator
 from .vocabulary import Vocabulary
 
 
@@ -48,7 +48,7 @@ def train(
     model: rnnjax.RNN,
     console: rich.console.Console,
     stop_at: int | None = None,
-) -> tuple[rnnjax.training.TrainState, float]:
+) -> tuple[training.TrainState, float]:
     """Trains, or goes on training, with metrics and checkpoints as it goes.
 
     Args:
@@ -85,11 +85,11 @@ def train(
 
 def initial_state(
     config: Config, model: rnnjax.RNN, optimizer: optax.GradientTransformation
-) -> rnnjax.training.TrainState:
+) -> training.TrainState:
     """Draws the parameters and makes the rest of the state before the first step."""
     symbol = jax.ShapeDtypeStruct((), np.int32)
     params = jax.jit(lambda key: model.init(key, symbol))(jax.random.key(config.seed))
-    return rnnjax.training.init_state(
+    return training.init_state(
         params,
         optimizer,
         model.initial_carry(params, (config.batch_size,)),
@@ -105,7 +105,7 @@ def build_optimizer(config: Config) -> optax.GradientTransformation:
         decay_steps=config.steps,
         end_value=0.01 * config.learning_rate,
     )
-    return rnnjax.training.optimizer(
+    return training.optimizer(
         config.optimizer,
         schedule,
         clip_norm=config.clip_norm,
@@ -124,8 +124,8 @@ class _Loop:
         self.console = console
         self.windows = Windows(text.train, config.batch_size, config.window)
         self.dev = text.dev[: config.evaluate_characters]
-        self.step = rnnjax.training.train_step(
-            loss_function(model), build_optimizer(config)
+        self.step = training.train_step(
+            training.language_model_loss(model), build_optimizer(config)
         )
         self.evaluate = make_evaluator(model, text.vocabulary)
         self.key = jax.random.fold_in(jax.random.key(config.seed), 1)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from examples.char_lm.data import Windows, evaluation_windows
+from examples.char_lm.data import Windows
 
 
 def test_lanes_read_on_without_a_gap():
@@ -33,27 +33,3 @@ def test_one_round_reads_every_character_equally_often():
 def test_too_short_text_names_the_mend():
     with pytest.raises(ValueError, match=r"100 characters.*got 99.*--batch-size"):
         Windows(np.zeros(99, np.int32), 10, 10)
-
-
-@pytest.mark.parametrize("length", [1, 7, 40, 41, 97])
-def test_evaluation_scores_every_symbol_once_after_its_predecessor(length):
-    symbols = np.arange(10, 10 + length, dtype=np.int32)
-    seen = []
-    for batch in evaluation_windows(symbols, 9, lanes=4, window=6):
-        assert batch["inputs"].shape == (6, 4)
-        scored = batch["weights"] == 1
-        seen += list(batch["targets"][scored])
-        np.testing.assert_array_equal(
-            batch["inputs"][scored], batch["targets"][scored] - 1
-        )
-    assert sorted(seen) == list(symbols)
-
-
-def test_evaluation_windows_follow_each_other():
-    symbols = np.arange(50, dtype=np.int32)
-    batches = list(evaluation_windows(symbols, 0, lanes=2, window=6))
-    for before, after in zip(batches, batches[1:], strict=False):
-        scored = after["weights"][0] == 1
-        np.testing.assert_array_equal(
-            after["inputs"][0][scored], before["targets"][-1][scored]
-        )
