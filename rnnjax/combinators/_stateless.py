@@ -172,7 +172,8 @@ def embed(
                 f"x: embed expects integer tokens, got {describe(x)}. Convert with "
                 f"x.astype(jnp.int32)."
             )
-        return params["table"].astype(dtype).at[x].get(mode="fill", fill_value=jnp.nan)
+        rows = params["table"].astype(dtype).at[x]
+        return rows.get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
     layer = stateless("embed", init, apply, event_ndim=0)
 
