@@ -102,6 +102,7 @@ class _Run:
         self.train_step = training.train_step(
             training.language_model_loss(self.model), optimizer, donate=False
         )
+        self.evaluate = make_evaluator(self.model, text.vocabulary)
         self.windows = Windows(text.train, config.batch_size, config.window)
         self.key = jax.random.key(config.seed)
         jax.block_until_ready(self._next())  # Compiles.
@@ -140,8 +141,7 @@ def compare(config: CompareConfig) -> dict:
         candidates = [_score(run, text) for run in runs if run.config.cell == cell]
         best = min(candidates, key=lambda row: row["dev_bits"])
         run = best.pop("run")
-        evaluate = make_evaluator(run.model, text.vocabulary)
-        best["test_bits"] = evaluate(run.state.params, text.test)
+        best["test_bits"] = run.evaluate(run.state.params, text.test)
         best["dev_bits_by_learning_rate"] = {
             f"{row['learning_rate']:g}": row["dev_bits"] for row in candidates
         }
@@ -164,7 +164,6 @@ def compare(config: CompareConfig) -> dict:
 def _score(run: _Run, text) -> dict:
     parameters = sum(p.size for p in jax.tree.leaves(run.state.params))
     characters = run.steps * run.config.batch_size * run.config.window
-    evaluate = make_evaluator(run.model, text.vocabulary)
     return {
         "run": run,
         "cell": run.config.cell,
@@ -173,7 +172,7 @@ def _score(run: _Run, text) -> dict:
         "steps": run.steps,
         "characters": characters,
         "characters_per_second": round(characters / run.used),
-        "dev_bits": evaluate(run.state.params, text.dev),
+        "dev_bits": run.evaluate(run.state.params, text.dev),
     }
 
 
