@@ -29,7 +29,10 @@ from rnnjax.combinators import (
     max_pool,
     mean_pool,
     norm,
+    residual,
     stack,
+    variational_dropout,
+    zoneout,
 )
 from rnnjax.unroll import scan
 
@@ -57,8 +60,11 @@ __all__ = [
     "max_pool",
     "mean_pool",
     "norm",
+    "residual",
     "scan",
     "simple",
     "stack",
     "step_keys",
+    "variational_dropout",
+    "zoneout",
 ]

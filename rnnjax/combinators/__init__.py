@@ -3,8 +3,11 @@
 from rnnjax.combinators._bidirectional import bidirectional
 from rnnjax.combinators._layer import layer
 from rnnjax.combinators._readouts import last_step, max_pool, mean_pool
+from rnnjax.combinators._residual import residual
 from rnnjax.combinators._stack import stack
 from rnnjax.combinators._stateless import attend, dense, dropout, embed, norm
+from rnnjax.combinators._variational_dropout import variational_dropout
+from rnnjax.combinators._zoneout import zoneout
 
 __all__ = [
     "attend",
@@ -17,5 +20,8 @@ __all__ = [
     "max_pool",
     "mean_pool",
     "norm",
+    "residual",
     "stack",
+    "variational_dropout",
+    "zoneout",
 ]

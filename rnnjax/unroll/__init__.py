@@ -1,6 +1,7 @@
 """The engine: runs a cell over time and chooses how."""
 
 from rnnjax.unroll._blocks import scan_blocks
+from rnnjax.unroll._deferred import depends
 from rnnjax.unroll._masking import canonical_flags, select, zero_where_masked
 from rnnjax.unroll._scan import scan
 from rnnjax.unroll._unroll import (
@@ -13,6 +14,7 @@ from rnnjax.unroll._unroll import (
 __all__ = [
     "canonical_flags",
     "check_step_key",
+    "depends",
     "explain_cell",
     "scan",
     "scan_blocks",
