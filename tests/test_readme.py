@@ -26,7 +26,8 @@ def names():
 def test_the_blocks_run_and_say_what_is_shown(names, capsys):
     assert names["ys"].shape == (100, 32, 10)
     assert names["y"].shape == (32, 10)
-    assert "gradient" in str(rnnjax.explain(*(names[n] for n in ("rnn", "params", "xs"))))
+    explained = rnnjax.explain(*(names[n] for n in ("rnn", "params", "xs")))
+    assert "gradient" in str(explained)
 
 
 def test_the_cell_is_a_dozen_lines():

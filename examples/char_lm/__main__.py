@@ -11,7 +11,7 @@ EXTRAS = {"matplotlib", "optax", "orbax", "rich", "tyro"}
 def main(arguments: Sequence[str] | None = None) -> None:
     """Trains, evaluates, compares, samples and draws; see ``--help``."""
     try:
-        from .config import parse
+        from .config import InputError, parse
         from .run import run
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in EXTRAS:
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     try:
         run(parse(arguments))
-    except (FileNotFoundError, ValueError) as error:
+    except (FileNotFoundError, InputError) as error:
         sys.exit(f"error: {error}")
 
 

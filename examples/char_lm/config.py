@@ -14,6 +14,10 @@ Preset = Literal["smoke", "default", "full"]
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam", "adamw"]
 
 
+class InputError(ValueError):
+    """What the user gave cannot be used; the message is all that is shown of it."""
+
+
 @dataclass(frozen=True)
 class Config:
     """Trains a character language model and compares it with n-grams and xz.
@@ -131,7 +135,7 @@ class Config:
 def _check(config: Config, name: str, valid: bool, expected: str) -> None:
     if not valid:
         option = "--" + name.replace("_", "-")
-        raise ValueError(f"Expected {option} {expected}, got {getattr(config, name)}.")
+        raise InputError(f"Expected {option} {expected}, got {getattr(config, name)}.")
 
 
 PRESETS: dict[str, Config] = {

@@ -27,6 +27,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .config import InputError
+
 PACKAGES = ("numpy", "scipy", "jax")
 TEST_CHARACTERS = 500_000
 DEV_CHARACTERS = 250_000
@@ -133,13 +135,13 @@ def _read_text(path: Path) -> str:
         text = raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise ValueError(
+        raise InputError(
             f"{path}, line {line} (byte {error.start:,}): expected UTF-8 text, got "
             f"the byte 0x{raw[error.start]:02x} ({error.reason}). Convert the file "
             "first, for example with `iconv -t utf-8`."
         ) from None
     if len(text) < MINIMUM_CHARACTERS:
-        raise ValueError(
+        raise InputError(
             f"{path}: expected at least {MINIMUM_CHARACTERS:,} characters of UTF-8 "
             f"text, got {len(text):,}. A language model needs more to learn from."
         )

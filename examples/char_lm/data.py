@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from .config import InputError
+
 
 class Windows:
     """Training batches, found by the number of the step alone, so a resume is exact.
@@ -21,7 +23,7 @@ class Windows:
 
     def __init__(self, symbols: np.ndarray, batch_size: int, window: int):
         if len(symbols) < batch_size * window:
-            raise ValueError(
+            raise InputError(
                 f"Expected at least batch_size * window = {batch_size * window:,} "
                 f"characters of training text, got {len(symbols):,}: give a smaller "
                 "--batch-size or --window, or more text."

@@ -7,7 +7,7 @@ import numpy as np
 import rnnjax
 from rnnjax import training
 
-from .config import Config
+from .config import Config, InputError
 from .vocabulary import Vocabulary
 
 EVALUATION_LANES = 32
@@ -30,7 +30,7 @@ def build_model(config: Config, vocabulary_size: int) -> rnnjax.RNN:
     cell = getattr(rnnjax, config.cell, None)
     if not callable(cell) or not hasattr(rnnjax.cells, config.cell):
         known = ", ".join(c for c in rnnjax.cells.__all__ if hasattr(rnnjax, c))
-        raise ValueError(f"Expected --cell one of {known}; got {config.cell!r}.")
+        raise InputError(f"Expected --cell one of {known}; got {config.cell!r}.")
     options = {"layer_norm": True} if config.layer_norm else {}
     layers = [rnnjax.embed(vocabulary_size, config.embedding_size)]
     for _ in range(config.num_layers):

@@ -10,6 +10,7 @@ import numpy as np
 
 import rnnjax
 
+from .config import InputError
 from .vocabulary import UNKNOWN, Vocabulary
 
 
@@ -70,7 +71,7 @@ def stream(
         One character at a time.
     """
     if not prompt:
-        raise ValueError("Expected a prompt of at least one character, got ''.")
+        raise InputError("Expected a prompt of at least one character, got ''.")
 
     @jax.jit
     def advance(params, carry, symbol, key):

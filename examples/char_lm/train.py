@@ -17,7 +17,7 @@ from rnnjax import training
 
 from . import report
 from .checkpoints import Checkpoints
-from .config import RESUMABLE, Config
+from .config import RESUMABLE, Config, InputError
 from .corpus import Corpus, load_corpus
 from .data import Windows
 from .model import make_evaluator
@@ -212,7 +212,7 @@ def _check_resumable(earlier: dict, now: dict) -> None:
     if earlier["sha256"] != now["sha256"]:
         changed.append(f"corpus sha256 was {earlier['sha256']}, is {now['sha256']}")
     if changed:
-        raise ValueError(
+        raise InputError(
             "--resume expects the settings and the text of the run it goes on with: "
             + "; ".join(changed)
         )
