@@ -172,7 +172,7 @@ def embed(
                 f"x: embed expects integer tokens, got {describe(x)}. Convert with "
                 f"x.astype(jnp.int32)."
             )
-        rows = params["table"].astype(dtype).at[x]
+        rows = jnp.asarray(params["table"], dtype).at[x]
         return rows.get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
 
     layer = stateless("embed", init, apply, event_ndim=0)
