@@ -1,0 +1,294 @@
+"""Runs a row of the registry: its inputs, its compiled functions, its slow oracle.
+
+Compiling dominates the time of these tests. So one function a row and schedule gives
+outputs and gradients, resets and mask are always its arguments, and the properties
+evaluate it at different arguments. The compiler is asked for speed of compilation.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import rnnjax
+from rnnjax import Schedule
+from tests.conformance.registry import BY_NAME, B, T
+
+PLATFORM = os.environ.get("RNNJAX_TEST_PLATFORM", "cpu")
+DEFERRED = Schedule(gradient="deferred")
+AUTODIFF = Schedule(gradient="autodiff")
+COUNTER = itertools.count()
+EXACT = {"rtol": 1e-9, "atol": 1e-9}
+
+
+@functools.cache
+def quick() -> dict[str, Any]:
+    """Compiler options that compile several times faster; those that this jax knows."""
+    known = {}
+    if PLATFORM == "cpu":
+        for name, value in (
+            ("xla_backend_optimization_level", 0),
+            ("xla_cpu_use_fusion_emitters", False),
+        ):
+            try:
+                jax.jit(jnp.negative, compiler_options={name: value})(1.0)
+            except jax.errors.JaxRuntimeError:
+                continue
+            known[name] = value
+    return known
+
+
+def compiled(function, traces=1):
+    """`function` under jit, compiled quickly; tracing it more often than that raises."""
+
+
+    def named(*args):
+        return function(*args)
+
+    named.__name__ = f"{function.__name__}_{next(COUNTER)}"  # chex counts by name
+    limited = chex.assert_max_traces(named, n=traces)
+    return jax.jit(limited, compiler_options=quick())
+
+
+# --- trees with leaves of every kind -------------------------------------------------
+
+
+def is_float(leaf):
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def is_key(leaf):
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def floats(tree):
+    """The leaves that have a gradient, by name."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(k): leaf for k, leaf in leaves if is_float(leaf)}
+
+
+def with_floats(tree, new):
+    """`tree` with the leaves that have a gradient replaced."""
+
+    def choose(path, leaf):
+        return new.get(jax.tree_util.keystr(path), leaf)
+
+    return jax.tree_util.tree_map_with_path(choose, tree)
+
+
+def comparable(tree):
+    """PRNG keys as their data, everything as NumPy, None kept."""
+
+    def convert(leaf):
+        return np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf)
+
+    return jax.tree.map(convert, tree)
+
+
+def assert_close(actual, expected, **tolerance):
+    chex.assert_trees_all_close(
+        comparable(actual), comparable(expected), **(tolerance or EXACT)
+    )
+
+
+def assert_same(actual, expected):
+    chex.assert_trees_all_equal(comparable(actual), comparable(expected))
+
+
+def random_like(generator, tree, scale=1.0):
+    """Random leaves of the shapes and dtypes of `tree`."""
+
+    def draw(leaf):
+        if is_key(leaf):
+            seeds = generator.integers(0, 1000, leaf.shape)
+            return jax.vmap(jax.random.key)(seeds.ravel()).reshape(leaf.shape)
+        if is_float(leaf):
+            return jnp.asarray(scale * generator.normal(size=leaf.shape), leaf.dtype)
+        if leaf.dtype == jnp.bool_:
+            return jnp.asarray(generator.random(leaf.shape) < 0.5)
+        return jnp.asarray(generator.integers(0, 4, leaf.shape), leaf.dtype)
+
+    return jax.tree.map(draw, tree)
+
+
+def inner(a, b):
+    return sum(float(jnp.vdot(a[name], b[name])) for name in a)
+
+
+def select(flags, on_true, on_false):
+    """``where(flags, ...)`` over leading axes; on_false may be a number."""
+
+    def choose(a, b):
+        shape = flags.shape + (1,) * (jnp.ndim(a) - flags.ndim)
+        return jnp.where(flags.reshape(shape), a, b)
+
+    if not isinstance(on_false, int | float):
+        return jax.tree.map(choose, on_true, on_false)
+    return jax.tree.map(
+        lambda a: a if is_key(a) else choose(a, jnp.asarray(on_false, a.dtype)), on_true
+    )
+
+
+# --- one row -------------------------------------------------------------------------
+
+
+class Arguments(NamedTuple):
+    """What a row is run with."""
+
+    params: Any
+    carry: Any
+    xs: Any
+    resets: Any
+    mask: Any
+    key: Any
+
+    def plain(self):
+        """No resets, everything valid."""
+        return self._replace(
+            resets=jnp.zeros_like(self.resets), mask=jnp.ones_like(self.mask)
+        )
+
+    def flipped(self):
+        """Backwards in time."""
+        turn = functools.partial(jax.tree.map, lambda a: a[::-1])
+        return self._replace(
+            xs=turn(self.xs), resets=turn(self.resets), mask=turn(self.mask)
+        )
+
+    def padded(self, values):
+        """Those values, in turn, where the mask is false."""
+        generator = np.random.default_rng(3)
+
+        def pad(leaf):
+            if not is_float(leaf):
+                return leaf
+            noise = generator.choice(values, leaf.shape).astype(leaf.dtype)
+            return select(self.mask, leaf, noise)
+
+        return self._replace(xs=jax.tree.map(pad, self.xs))
+
+    def blank(self):
+        """Zeros where the mask is false."""
+        return self._replace(xs=select(self.mask, self.xs, 0))
+
+
+@functools.cache
+def arguments(name, dtype="float64") -> Arguments:
+    """Random parameters, carry, inputs, resets and mask for a row."""
+    row, generator = BY_NAME[name], np.random.default_rng(0)
+    rnn = layer(name, AUTODIFF, dtype)
+    xs = jax.tree.map(jnp.asarray, row.inputs(generator, (T, B), dtype))
+    params = rnn.init(jax.random.key(0), jax.tree.map(lambda a: a[0], xs))
+    noise = random_like(generator, params, 0.3)
+    params = with_floats(params, jax.tree.map(jnp.add, floats(params), floats(noise)))
+    carry = random_like(generator, rnn.initial_carry(params, (B,)), 0.5)
+    mask = generator.random((T, B)) < 0.7
+    mask[:, 0] = [True, True, True, False, False]  # lengths 3, 5, 0 and holes
+    mask[:, 1], mask[:, 2] = True, False
+    resets = generator.random((T, B)) < 0.4
+    return Arguments(
+        params, carry, xs, jnp.asarray(resets), jnp.asarray(mask), jax.random.key(1)
+    )
+
+
+@functools.cache
+def layer(name, schedule=DEFERRED, dtype="float64"):
+    return BY_NAME[name].make(schedule, jnp.dtype(dtype))
+
+
+def unroll(row, rnn, reverse=False):
+    """``Arguments -> (carry, ys)`` of a row's layer."""
+
+    def run(a):
+        options = {"key": a.key} if row.has_key else {}
+        return rnn.unroll(
+            a.params,
+            a.carry,
+            a.xs,
+            resets=a.resets,
+            mask=a.mask,
+            reverse=reverse,
+            **options,
+        )
+
+    return run
+
+
+def loop(row, rnn):
+    """The slow oracle: a Python loop of `step`, with masks applied by hand."""
+    if row.oracle is not None:
+        return row.oracle(rnn)
+
+    def run(a):
+        length = a.mask.shape[0]
+        keys = rnnjax.step_keys(a.key, length) if row.has_key else [None] * length
+        carry, ys = a.carry, []
+        for t in range(length):
+            x = jax.tree.map(lambda leaf, t=t: leaf[t], a.xs)
+            reset = a.resets[t] & a.mask[t]
+            new, y = rnn.step(a.params, carry, x, reset=reset, key=keys[t])
+            carry = select(a.mask[t], new, carry)
+            ys.append(select(a.mask[t], y, 0))
+        return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *ys)
+
+    return run
+
+
+class Result(NamedTuple):
+    """Outputs and gradients."""
+
+    outputs: Any
+    gradients: dict
+
+
+def differentiated(run):
+    """``(arguments, cotangents) -> Result``: gradients of params, carry and xs."""
+
+    def result(a, cotangents):
+        def of_floats(new):
+            outputs = run(a._replace(**with_floats(a._asdict(), new)))
+            return floats(outputs), outputs
+
+        _, vjp, outputs = jax.vjp(of_floats, floats(a._asdict()), has_aux=True)
+        return Result(outputs, vjp(cotangents)[0])
+
+    return result
+
+
+@functools.cache
+def gradient(name, schedule=DEFERRED, reverse=False, dtype="float64"):
+    """The compiled `differentiated` of a row; it may be traced once and no more."""
+    row = BY_NAME[name]
+    run = unroll(row, layer(name, schedule, dtype), reverse)
+    return compiled(differentiated(run))
+
+
+@functools.cache
+def cotangents(name, dtype="float64"):
+    """Random cotangents of a row's outputs."""
+    row = BY_NAME[name]
+    run = unroll(row, layer(name, AUTODIFF, dtype))
+    outputs = jax.eval_shape(run, arguments(name, dtype))
+    return random_like(np.random.default_rng(2), floats(outputs))
+
+
+def evaluate(
+    name, a, schedule=DEFERRED, *, reverse=False, dtype="float64", weights=None
+):
+    """Outputs of a row at those arguments, and gradients for those cotangents."""
+    weights = cotangents(name, dtype) if weights is None else weights
+    return gradient(name, schedule, reverse, dtype)(a, weights)
+
+
+def evaluate_loop(name, a, dtype="float64"):
+    """The same from the slow oracle."""
+    row = BY_NAME[name]
+    run = loop(row, layer(name, AUTODIFF, dtype))
+    return differentiated(run)(a, cotangents(name, dtype))

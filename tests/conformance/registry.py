@@ -1,0 +1,168 @@
+"""Every cell and combinator: one row each. The properties beside it run over all rows.
+
+A new cell is one row. `make(schedule, dtype)` builds it with that schedule and with
+parameters of that dtype, hidden size `H`; everything else has a default.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import rnnjax
+from rnnjax import RNN, Schedule
+from tests.conformance import cells
+
+T, B, F, H, TOKENS = 5, 4, 3, 4, 7
+
+
+def features(generator, lead, dtype):
+    return generator.normal(size=(*lead, F)).astype(dtype)
+
+
+def tokens(generator, lead, dtype):
+    return generator.integers(0, TOKENS, lead, dtype=np.int32)
+
+
+def features_and_deltas(generator, lead, dtype):
+    deltas = generator.uniform(0.1, 2.0, lead).astype(dtype)
+    return features(generator, lead, dtype), deltas
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer, and what to know about it.
+
+    Attributes:
+      name: of the row.
+      make: ``(schedule, dtype) -> RNN``.
+      inputs: ``(generator, lead, dtype) -> xs``, with leading axes ``lead``.
+      event_ndim: rank of one example.
+      has_key: what it gives depends on ``key``.
+      can_step: it streams; False for layers that see the whole sequence.
+      smooth: has derivatives everywhere (relu has not: no numerical differences).
+      batch_coupled: a row of the batch depends on the others.
+      schedules: has a recurrence, so that the schedule matters.
+      oracle: what to compare with in place of the loop over ``step``; takes what
+        `loop` takes.
+    """
+
+    name: str
+    make: Callable[[Schedule, Any], RNN]
+    inputs: Callable[..., Any] = features
+    event_ndim: int = 1
+    has_key: bool = False
+    can_step: bool = True
+    smooth: bool = True
+    batch_coupled: bool = False
+    schedules: bool = True
+    oracle: Callable[..., Any] | None = None
+
+
+def alias(name, **options):
+    """A row's `make` for ``rnnjax.NAME(H, **options)``."""
+
+    def make(schedule, dtype):
+        layer = getattr(rnnjax, name)
+        return layer(H, schedule=schedule, param_dtype=dtype, **options)
+
+    return make
+
+
+def written(cell):
+    """A row's `make` for a cell of `tests.conformance.cells`."""
+    return lambda schedule, dtype: rnnjax.layer(cell(H, dtype), schedule)
+
+
+def stateless(name, *args, **options):
+    """A row's `make` for a layer without a recurrence."""
+    return lambda schedule, dtype: getattr(rnnjax, name)(*args, **options)
+
+
+def language_model(schedule, dtype):
+    options = {"schedule": schedule, "param_dtype": dtype}
+    return rnnjax.stack(
+        rnnjax.embed(TOKENS, F, param_dtype=dtype),
+        rnnjax.dropout(0.3),
+        rnnjax.lstm(H, **options),
+        rnnjax.dropout(0.3),
+        rnnjax.gru(H, **options),
+        rnnjax.dropout(0.3, variational=True),
+        rnnjax.dense(2, param_dtype=dtype),
+    )
+
+
+ROWS = [
+    Row("simple", alias("simple")),
+    Row("simple relu", alias("simple", activation=jax.nn.relu), smooth=False),
+    Row("simple layer_norm", alias("simple", layer_norm=True)),
+    Row("lstm", alias("lstm")),
+    Row("lstm layer_norm", alias("lstm", layer_norm=True)),
+    Row("lstm without bias", alias("lstm", use_bias=False)),
+    Row("gru", alias("gru")),
+    Row("gru layer_norm", alias("gru", layer_norm=True)),
+    Row("gru reset_after", alias("gru", reset_after=True)),
+    Row(
+        "gru reset_after layer_norm", alias("gru", reset_after=True, layer_norm=True)
+    ),
+    Row("user: mgu", written(cells.mgu)),
+    Row("user: x and dt", written(cells.decaying), features_and_deltas),
+    Row("user: carry of every kind", written(cells.clocked)),
+    Row("user: cond", written(cells.branching), smooth=False, batch_coupled=True),
+    Row(
+        "dense",
+        lambda schedule, dtype: rnnjax.dense(2, jnp.tanh, param_dtype=dtype),
+        schedules=False,
+    ),
+    Row(
+        "embed",
+        lambda schedule, dtype: rnnjax.embed(TOKENS, 2, param_dtype=dtype),
+        tokens,
+        event_ndim=0,
+        schedules=False,
+    ),
+    Row("dropout", stateless("dropout", 0.4), has_key=True, schedules=False),
+    Row(
+        "dropout variational",
+        stateless("dropout", 0.4, variational=True),
+        has_key=True,
+        schedules=False,
+    ),
+    Row(
+        "norm",
+        lambda schedule, dtype: rnnjax.norm(param_dtype=dtype),
+        schedules=False,
+    ),
+    Row("stack", language_model, tokens, event_ndim=0, has_key=True),
+]
+
+BY_NAME = {row.name: row for row in ROWS}
+# What runs where a property is dear: a plain cell, one with two carries, a composition.
+FEW = ["gru", "lstm layer_norm", "stack"]
+
+
+def rows(few=False, where=lambda row: True):
+    """Parametrises a test over the rows.
+
+    Args:
+      few: the rows of `FEW` always, the others under the marker `slow`.
+      where: which rows have the property.
+    """
+    return pytest.mark.parametrize(
+        "row",
+        [
+            pytest.param(
+                row,
+                id=row.name.replace(" ", "-"),
+                marks=[pytest.mark.slow] if few and row.name not in FEW else [],
+            )
+            for row in ROWS
+            if where(row)
+        ],
+    )
