@@ -44,7 +44,7 @@ def bidirectional(
       use ``key.fold_in(0)`` and ``key.fold_in(1)``.
 
     Raises:
-      TypeError: not `RNN`s.
+      TypeError: a half is not an `RNN`.
       ValueError: no such ``merge``; halves with inputs of other ranks; or, later, a
         call of ``step``: the backward half needs the future, so that it can neither run
         step by step nor carry on from one window of a sequence to the next.

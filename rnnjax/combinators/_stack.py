@@ -12,7 +12,7 @@ def stack(*layers: RNN) -> RNN:
     """Feeds the outputs of each layer to the next, at the same step.
 
     Args:
-      *layers: `RNN`s, stateless ones such as `dense` and `dropout` among them.
+      *layers: each an `RNN`, also stateless ones such as `dense` and `dropout`.
 
     Returns:
       An `RNN` with parameters ``{"0": ..., "1": ...}`` and a tuple of carries. Resets,
@@ -86,7 +86,7 @@ def stack(*layers: RNN) -> RNN:
 
 
 def check_layers(name: str, layers: tuple) -> None:
-    """Raises unless all are `RNN`s."""
+    """Raises unless each is an `RNN`."""
     for layer in layers:
         if not isinstance(layer, RNN):
             raise TypeError(
