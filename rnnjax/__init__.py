@@ -7,8 +7,9 @@ unrolled over time-major sequences, stepped for streaming, and composed.
 from importlib.metadata import version as _version
 
 from rnnjax import cells, initializers
-from rnnjax._aliases import gru, lstm, simple
+from rnnjax._aliases import clockwork, gru, lstm, simple
 from rnnjax._explain import explain
+from rnnjax._summary import summary
 from rnnjax.base import (
     RNN,
     Cell,
@@ -20,10 +21,12 @@ from rnnjax.base import (
 )
 from rnnjax.combinators import (
     attend,
+    batch_major,
     bidirectional,
     dense,
     dropout,
     embed,
+    hierarchical,
     last_step,
     layer,
     max_pool,
@@ -31,7 +34,9 @@ from rnnjax.combinators import (
     norm,
     residual,
     stack,
+    truncate,
     variational_dropout,
+    with_carries,
     zoneout,
 )
 from rnnjax.unroll import scan
@@ -46,13 +51,16 @@ __all__ = [
     "StepKey",
     "StepKeys",
     "attend",
+    "batch_major",
     "bidirectional",
     "cells",
+    "clockwork",
     "dense",
     "dropout",
     "embed",
     "explain",
     "gru",
+    "hierarchical",
     "initializers",
     "last_step",
     "layer",
@@ -65,6 +73,9 @@ __all__ = [
     "simple",
     "stack",
     "step_keys",
+    "summary",
+    "truncate",
     "variational_dropout",
+    "with_carries",
     "zoneout",
 ]

@@ -33,6 +33,7 @@ def _alias(cell: Callable[..., Cell]) -> Callable[..., RNN]:
     return make
 
 
+clockwork = _alias(cells.clockwork)
 gru = _alias(cells.gru)
 lstm = _alias(cells.lstm)
 simple = _alias(cells.simple)

@@ -27,14 +27,14 @@ Shape: TypeAlias = tuple[int, ...]
 class Cell(NamedTuple):
     """One recurrence, written as its equations.
 
-    ``u_t = project(x_t)``, ``(carry_t, y_t) = recur(carry_{t-1}, u_t)`` and, where there
-    is one, ``y_t = readout(y_t, x_t, u_t)``. Only `recur` is sequential: the other two
-    run for all of time at once. Each function is written for one step; leading axes
-    are treated alike.
+    ``u_t = project(x_t)``, ``(carry_t, y_t) = recur(carry_{t-1}, u_t)`` and, where
+    there is one, ``y_t = readout(y_t, x_t, u_t)``. Only `recur` is sequential: the
+    other two run for all of time at once. Each function is written for one step;
+    leading axes are treated alike.
 
     Attributes:
-      init: ``(key, x) -> {"input": ..., "recurrent": ...}``; ``x`` is one step, an array
-        or a `jax.ShapeDtypeStruct`.
+      init: ``(key, x) -> {"input": ..., "recurrent": ...}``; ``x`` is one step, an
+        array or a `jax.ShapeDtypeStruct`.
       initial_carry: ``(params, batch_shape=()) -> carry``.
       project: ``(params, x, key=None) -> u``; sees no carry. ``key`` is a `StepKey`, or
         None for evaluation.
@@ -63,10 +63,10 @@ class RNN(NamedTuple):
       step: ``(params, carry, x, *, reset=None, key=None) -> (carry, y)``: one step, for
         streaming; ``key`` is a `StepKey`.
       unroll: ``(params, carry, xs, *, resets=None, lengths=None, mask=None,
-        reverse=False, key=None) -> (carry, ys)``: a sequence ``xs [T, *batch, *event]``.
-        ``carry=None`` is the initial carry. ``mask`` bool ``[T, *batch]``: where false,
-        the carry stays and the output is zero; ``lengths`` int ``[*batch]`` is the mask
-        ``t < lengths``. ``resets`` bool ``[T, *batch]``: where true, the carry is the
+        reverse=False, key=None) -> (carry, ys)``: a sequence
+        ``xs [T, *batch, *event]``. ``carry=None`` is the initial carry. ``mask`` bool
+        ``[T, *batch]``: where false, the carry stays and the output is zero;
+        ``lengths`` int ``[*batch]`` is the mask ``t < lengths``. ``resets`` bool ``[T, *batch]``: where true, the carry is the
         initial one before ``x_t`` is consumed. ``reverse`` runs from the last step to
         the first. ``key=None`` is evaluation: nothing random.
       explain: ``(params, xs) -> Explanation``: how `unroll` runs, and why.

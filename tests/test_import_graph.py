@@ -24,7 +24,7 @@ CORE = [
     {"_checks", "_norm"},
     {"initializers", "cells", "unroll"},
     {"combinators"},
-    {"_aliases", "_explain"},
+    {"_aliases", "_explain", "_summary"},
     {"__init__"},
 ]
 RANK = {part: rank for rank, row in enumerate(CORE) for part in row}
