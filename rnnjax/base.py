@@ -66,9 +66,10 @@ class RNN(NamedTuple):
         reverse=False, key=None) -> (carry, ys)``: a sequence
         ``xs [T, *batch, *event]``. ``carry=None`` is the initial carry. ``mask`` bool
         ``[T, *batch]``: where false, the carry stays and the output is zero;
-        ``lengths`` int ``[*batch]`` is the mask ``t < lengths``. ``resets`` bool ``[T, *batch]``: where true, the carry is the
-        initial one before ``x_t`` is consumed. ``reverse`` runs from the last step to
-        the first. ``key=None`` is evaluation: nothing random.
+        ``lengths`` int ``[*batch]`` is the mask ``t < lengths``. ``resets`` bool
+        ``[T, *batch]``: where true, the carry is the initial one before ``x_t`` is
+        consumed. ``reverse`` runs from the last step to the first. ``key=None`` is
+        evaluation: nothing random.
       explain: ``(params, xs) -> Explanation``: how `unroll` runs, and why.
       event_ndim: rank of one example of ``xs``.
     """

@@ -13,7 +13,8 @@ def test_nested_layers_shapes_and_parameters():
         rnnjax.truncate(rnnjax.dense(2), 2),
     )
     table = rnnjax.summary(rnn, jax.ShapeDtypeStruct((7,), jnp.int32))
-    rows = [line.rsplit(maxsplit=2) for line in table.splitlines()]
+    *lines, total = table.splitlines()
+    rows = [line.rsplit(maxsplit=2) for line in lines]
     embed, gru, simple, dense = 20, 108, 24, 8
     assert rows == [
         ["layer", "output", "parameters"],
@@ -28,8 +29,8 @@ def test_nested_layers_shapes_and_parameters():
         ["  truncate", "float32[7,2]", f"{dense}"],
         ["    dense", "float32[7,2]", f"{dense}"],
         ["-" * 17, "-" * 12, "-" * 10],
-        ["total             1.05", "KiB", "268"],
     ]
+    assert total.split() == ["total", "1.05", "KiB", "268"]
 
 
 def test_outputs_without_a_batch_pairs_and_no_parameters():
