@@ -46,8 +46,7 @@ def quick() -> dict[str, Any]:
 
 
 def compiled(function, traces=1):
-    """`function` under jit, compiled quickly; tracing it more often than that raises."""
-
+    """`function` under jit, compiled quickly; tracing it more often raises."""
 
     def named(*args):
         return function(*args)
@@ -222,23 +221,65 @@ def unroll(row, rnn, reverse=False):
 
 
 def loop(row, rnn):
-    """The slow oracle: a Python loop of `step`, with masks applied by hand."""
-    if row.oracle is not None:
-        return row.oracle(rnn)
+    """The slow oracle: Python loops of `step`, with the masks applied by hand."""
+    if row.halves is not None:
+        return both_ways(row)
+    if not row.zeros:
+        return lambda a: step_loop(row, rnn, a, carries=True)
+    return lambda a: step_loop(row, rnn, a)
+
+
+def step_loop(row, rnn, a, carries=False):
+    length = a.mask.shape[0]
+    keys = rnnjax.step_keys(a.key, length) if row.has_key else [None] * length
+    carry, ys = a.carry, []
+    for t in range(length):
+        x = jax.tree.map(lambda leaf, t=t: leaf[t], a.xs)
+        reset = a.resets[t] & a.mask[t]
+        if row.cut and t and t % row.cut == 0:
+            carry = jax.tree.map(jax.lax.stop_gradient, carry)
+        new, y = rnn.step(a.params, carry, x, reset=reset, key=keys[t])
+        carry = select(a.mask[t], new, carry)
+        # The layer under test is `with_carries`: its second output is the carry.
+        ys.append(
+            (select(a.mask[t], y[0], 0), carry) if carries else select(a.mask[t], y, 0)
+        )
+    return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *ys)
+
+
+def both_ways(row):
+    """The oracle of a bidirectional: two loops, the second over flipped time."""
+    *makers, merged = row.halves
+    dtype = jnp.dtype("float64" if jax.config.jax_enable_x64 else "float32")
+    forward, backward = (make(AUTODIFF, dtype) for make in makers)
 
     def run(a):
-        length = a.mask.shape[0]
-        keys = rnnjax.step_keys(a.key, length) if row.has_key else [None] * length
-        carry, ys = a.carry, []
-        for t in range(length):
-            x = jax.tree.map(lambda leaf, t=t: leaf[t], a.xs)
-            reset = a.resets[t] & a.mask[t]
-            new, y = rnn.step(a.params, carry, x, reset=reset, key=keys[t])
-            carry = select(a.mask[t], new, carry)
-            ys.append(select(a.mask[t], y, 0))
-        return carry, jax.tree.map(lambda *leaves: jnp.stack(leaves), *ys)
+        keys = rnnjax.step_keys(a.key, a.mask.shape[0])
+
+        def half(i, name):
+            key = keys.fold_in(i)
+            return a._replace(params=a.params[name], carry=a.carry[i], key=key)
+
+        first, ys = step_loop(row, forward, half(0, "forward"))
+        turned = half(1, "backward")._replace(resets=starts_from_behind(a))
+        last, back = step_loop(row, backward, turned.flipped())
+        back = jax.tree.map(lambda y: y[::-1], back)
+        return (first, last), merged(ys, back)
 
     return run
+
+
+def starts_from_behind(a):
+    """Where the backward half starts anew: at the last valid step of each segment."""
+    resets, mask = np.asarray(a.resets), np.asarray(a.mask)
+    starts = np.zeros_like(resets)
+    for example in np.ndindex(resets.shape[1:]):
+        after = False  # whether the valid step after this one begins a segment
+        for t in reversed(range(len(resets))):
+            if mask[t][example]:
+                starts[t][example] = after
+                after = resets[t][example]
+    return jnp.asarray(starts)
 
 
 class Result(NamedTuple):

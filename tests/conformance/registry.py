@@ -62,7 +62,9 @@ class Row:
     smooth: bool = True
     batch_coupled: bool = False
     schedules: bool = True
-    oracle: Callable[..., Any] | None = None
+    zeros: bool = True
+    cut: int | None = None
+    halves: tuple[Callable, Callable, Callable] | None = None
 
 
 def alias(name, **options):
@@ -83,6 +85,59 @@ def written(cell):
 def stateless(name, *args, **options):
     """A row's `make` for a layer without a recurrence."""
     return lambda schedule, dtype: getattr(rnnjax, name)(*args, **options)
+
+
+def around(wrap, inner):
+    """A row's `make` for a wrapper of another row's layer."""
+    return lambda schedule, dtype: wrap(inner(schedule, dtype))
+
+
+def units_and_ends(generator, lead, dtype):
+    return features(generator, lead, dtype), generator.random(lead) < 0.5
+
+
+def zoned_out(schedule, dtype):
+    cell = rnnjax.cells.lstm(H, param_dtype=dtype)
+    rates = rnnjax.cells.LSTMCarry(0.2, 0.5)
+    return rnnjax.layer(rnnjax.zoneout(cell, rates), schedule)
+
+
+def with_dropout(inner):
+    return lambda schedule, dtype: rnnjax.stack(
+        rnnjax.dropout(0.3), inner(schedule, dtype), rnnjax.dropout(0.3)
+    )
+
+
+def batch_major(schedule, dtype):
+    """`batch_major` turned time-major again, so that the properties can run it."""
+    rnn = rnnjax.batch_major(rnnjax.gru(H, schedule=schedule, param_dtype=dtype))
+
+    def unroll(params, carry, xs, *, resets=None, mask=None, **options):
+        def turn(leaf, start, to):
+            return None if leaf is None else jnp.moveaxis(leaf, start, to)
+
+        axis = xs.ndim - 2  # of time, after the batch
+        flags = {"resets": turn(resets, 0, axis), "mask": turn(mask, 0, axis)}
+        carry, ys = rnn.unroll(params, carry, turn(xs, 0, axis), **flags, **options)
+        return carry, turn(ys, axis, 0)
+
+    return rnn._replace(unroll=unroll)
+
+
+def bidirectional(name, merge, forward, backward, merged, **options):
+    """A row of `rnnjax.bidirectional`."""
+
+    def make(schedule, dtype):
+        halves = forward(schedule, dtype), backward(schedule, dtype)
+        return rnnjax.bidirectional(*halves, merge=merge)
+
+    options = {"can_step": False, "halves": (forward, backward, merged), **options}
+    return Row(name, make, **options)
+
+
+def hierarchical(schedule, dtype):
+    options = {"schedule": schedule, "param_dtype": dtype}
+    return rnnjax.hierarchical(rnnjax.gru(H, **options), rnnjax.simple(H, **options))
 
 
 def language_model(schedule, dtype):
@@ -108,9 +163,7 @@ ROWS = [
     Row("gru", alias("gru")),
     Row("gru layer_norm", alias("gru", layer_norm=True)),
     Row("gru reset_after", alias("gru", reset_after=True)),
-    Row(
-        "gru reset_after layer_norm", alias("gru", reset_after=True, layer_norm=True)
-    ),
+    Row("gru reset_after layer_norm", alias("gru", reset_after=True, layer_norm=True)),
     Row("user: mgu", written(cells.mgu)),
     Row("user: x and dt", written(cells.decaying), features_and_deltas),
     Row("user: carry of every kind", written(cells.clocked)),
@@ -140,6 +193,59 @@ ROWS = [
         schedules=False,
     ),
     Row("stack", language_model, tokens, event_ndim=0, has_key=True),
+    bidirectional(
+        "bidirectional concat",
+        "concat",
+        with_dropout(alias("simple")),
+        with_dropout(alias("gru")),
+        lambda f, b: jnp.concatenate([f, b], -1),
+        has_key=True,
+    ),
+    bidirectional(
+        "bidirectional sum", "sum", alias("simple"), alias("simple"), jnp.add
+    ),
+    bidirectional(
+        "bidirectional mean",
+        "mean",
+        alias("simple"),
+        alias("simple"),
+        lambda f, b: (f + b) / 2,
+    ),
+    bidirectional(
+        "bidirectional none",
+        "none",
+        alias("simple"),
+        alias("gru"),
+        lambda f, b: (f, b),
+    ),
+    Row(
+        "residual",
+        lambda schedule, dtype: rnnjax.residual(
+            rnnjax.gru(F, schedule=schedule, param_dtype=dtype)
+        ),
+    ),
+    Row(
+        "variational_dropout",
+        around(lambda r: rnnjax.variational_dropout(r, 0.3, 0.3), alias("lstm")),
+        has_key=True,
+    ),
+    Row("zoneout", zoned_out, has_key=True),
+    Row("batch_major", batch_major),
+    Row(
+        "with_carries",
+        around(rnnjax.with_carries, with_dropout(alias("lstm"))),
+        has_key=True,
+        zeros=False,
+    ),
+    Row(
+        "truncate",
+        around(lambda r: rnnjax.truncate(r, 2), with_dropout(alias("gru"))),
+        has_key=True,
+        smooth=False,
+        cut=2,
+    ),
+    Row("clockwork", alias("clockwork", periods=(1, 2))),
+    Row("hierarchical", hierarchical, units_and_ends),
 ]
 
 BY_NAME = {row.name: row for row in ROWS}
