@@ -61,9 +61,9 @@ def clockwork(
       param_dtype: of the parameters.
 
     Returns:
-      A `Cell` with parameters ``{"input": {"kernel": [F, H], "bias": [H]},
-      "recurrent": {"kernel": [H, H]}}`` and carry `ClockworkCarry`. The zero blocks of
-      the recurrent kernel are never used and have a zero gradient.
+      A `Cell` with parameters ``input.kernel [F, H]``, ``input.bias [H]`` and
+      ``recurrent.kernel [H, H]``, and carry `ClockworkCarry`. The zero blocks of the
+      recurrent kernel are never used and have a zero gradient.
 
     Raises:
       ValueError: ``hidden_size`` or a period is not a positive integer, or the units
