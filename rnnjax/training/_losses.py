@@ -85,8 +85,8 @@ def stateful_loss(
         `softmax_cross_entropy`.
 
     Returns:
-      A loss for `train_step` and `eval_step` on batches that are dicts: "inputs" and
-      "targets", and as you like "mask", bool ``[T, B]`` (false for padding, which
+      A loss for `train_step` and `eval_step` on batches that are dicts with "inputs"
+      and "targets", and optionally "mask", bool ``[T, B]`` (false for padding, which
       leaves the carry as it is), and "resets", bool ``[T, B]`` (true where another
       sequence begins).
 
