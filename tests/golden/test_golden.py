@@ -15,7 +15,7 @@ GOLDEN = json.loads(pathlib.Path(__file__).with_name("torch.json").read_text())
 
 
 def blocks(matrix, order):
-    """The gates of a PyTorch matrix ``[gates * H, ...]`` in our order, as ``[., gH]``."""
+    """The gates of a PyTorch matrix ``[g * H, ...]`` in our order, ``[..., g * H]``."""
     parts = np.split(np.asarray(matrix), len(order))
     return np.concatenate([parts[i] for i in order]).T
 
