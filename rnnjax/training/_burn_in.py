@@ -100,7 +100,14 @@ def burn_in(rnn: RNN, steps: int) -> RNN:
         return run(params, jax.lax.stop_gradient(warm_carry), xs, flags)
 
     def explain(params, xs):
-        return Explanation("burn_in", children=(rnn.explain(params, xs),))
+        child = rnn.explain(params, xs)
+        return Explanation(
+            "burn_in",
+            reasons=(f"the first {steps} steps warm up the carry, without gradient",),
+            children=(child,),
+            output=jax.eval_shape(lambda p, xs: unroll(p, None, xs)[1], params, xs),
+            parameters=child.parameters,
+        )
 
     return rnn._replace(unroll=unroll, explain=explain)
 

@@ -102,7 +102,10 @@ def test_the_rest_is_that_of_the_layer(params):
     assert RNN.step is INNER.step
     explanation = rnnjax.explain(RNN, params, XS)
     assert explanation.name == "burn_in"
-    assert explanation.children == (INNER.explain(params, XS),)
+    inner = INNER.explain(params, XS)
+    assert explanation.children == (inner,)
+    assert explanation.parameters == inner.parameters
+    assert explanation.output.shape == (LENGTH - STEPS, BATCH, 3)
 
 
 def test_errors(params):

@@ -56,6 +56,14 @@ def run(step, state, batches):
     return state, metrics
 
 
+def by_truncate(params, carry, stream):
+    """The same of one unroll, for a fixed given carry."""
+    carry = jax.lax.stop_gradient(carry)
+    cut = rnnjax.truncate(RNN, WINDOW)
+    carry, ys = cut.unroll(params, carry, stream["inputs"])
+    return jnp.mean((ys - stream["targets"]) ** 2) * (LENGTH / WINDOW), carry
+
+
 def by_hand(params, carry, stream, cut):
     """The sum of the losses of the windows, step by step, cut between windows."""
     total = 0.0
@@ -76,7 +84,9 @@ def test_gradients_equal_those_cut_by_hand(params, carry, stream, tolerance):
     gradient = jax.jit(jax.grad(by_hand, has_aux=True), static_argnames="cut")
     cut, last = gradient(params, carry, stream, cut=True)
     uncut, _ = gradient(params, carry, stream, cut=False)
+    truncated, _ = jax.jit(jax.grad(by_truncate, has_aux=True))(params, carry, stream)
     chex.assert_trees_all_close(state.opt_state, cut, **tolerance)
+    chex.assert_trees_all_close(state.opt_state, truncated, **tolerance)
     chex.assert_trees_all_close(state.carry, last, **tolerance)
     assert int(state.step) == LENGTH // WINDOW
     kernel = ("0", "recurrent", "kernel")
