@@ -89,11 +89,11 @@ class Schedule:
     Attributes:
       gradient: "deferred" forms weight gradients in products outside the time loop;
         "autodiff" leaves them to JAX, which accumulates them step by step (the oracle);
-        "auto" takes the one measured faster for the size and the device.
+        "auto" chooses by size and device; `explain` says what and why.
       backend: "scan" is `jax.lax.scan` of the cell; "auto" the fastest registered for
         the cell that can run here.
-      remat: "none" keeps what the backward pass needs; "step" keeps the carries alone
-        and computes each step again.
+      remat: "none" keeps what the backward pass needs; "step" keeps what enters each
+        step, carry and projected input, and computes the inside of the step again.
       block: number of steps whose inputs are projected, and whose weight gradients are
         formed, in one product. None is all of them.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.nn.initializers import constant, glorot_uniform, normal, orthogonal, zeros
+from jax.nn.initializers import constant, glorot_uniform, normal, zeros
 
 from rnnjax.base import Array
 
@@ -30,6 +30,26 @@ __all__ = [
 ]
 
 Initializer = Callable[..., Array]
+
+
+def orthogonal(scale: float = 1.0) -> Initializer:
+    """Orthonormal columns, or rows where there are fewer of them.
+
+    `jax.nn.initializers.orthogonal` for any floating point type: the decomposition
+    needs float32 at least, so narrower types are drawn in it and rounded.
+
+    Args:
+      scale: factor on the matrix.
+
+    Reference: Saxe, McClelland and Ganguli, "Exact Solutions to the Nonlinear Dynamics
+    of Learning in Deep Linear Neural Networks", ICLR 2014.
+    """
+    draw = jax.nn.initializers.orthogonal(scale)
+
+    def init(key, shape, dtype=jnp.float32):
+        return draw(key, shape, jnp.promote_types(dtype, jnp.float32)).astype(dtype)
+
+    return init
 
 
 def gate_kernels(
@@ -50,6 +70,12 @@ def gate_kernels(
 def forget_gate_bias(value: float = 1.0) -> Initializer:
     """LSTM biases: ``value`` for the forget gate, zero for i, g and o.
 
+    Example:
+      >>> import jax, rnnjax
+      >>> init = rnnjax.initializers.forget_gate_bias(1.0)
+      >>> init(jax.random.key(0), (4, 2)).tolist()
+      [[0.0, 0.0], [1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
+
     Reference: Jozefowicz, Zaremba and Sutskever, "An Empirical Exploration of Recurrent
     Network Architectures", ICML 2015.
     """
@@ -67,6 +93,10 @@ def chrono_lstm(longest: float) -> Initializer:
 
     ``b_f = log(uniform(1, longest - 1))``, ``b_i = -b_f``, zero for g and o.
 
+    Example:
+      >>> import rnnjax
+      >>> rnn = rnnjax.lstm(8, bias_init=rnnjax.initializers.chrono_lstm(longest=200))
+
     Reference: Tallec and Ollivier, "Can Recurrent Neural Networks Warp Time?", ICLR
     2018.
     """
@@ -78,6 +108,10 @@ def chrono_gru(longest: float) -> Initializer:
 
     The update gate z here is the share that is replaced, so
     ``b_z = -log(uniform(1, longest - 1))``; zero for r and n.
+
+    Example:
+      >>> import rnnjax
+      >>> rnn = rnnjax.gru(8, bias_init=rnnjax.initializers.chrono_gru(longest=200))
 
     Reference: Tallec and Ollivier, "Can Recurrent Neural Networks Warp Time?", ICLR
     2018.
