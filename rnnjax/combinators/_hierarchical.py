@@ -59,7 +59,8 @@ def hierarchical(lower: RNN, upper: RNN) -> RNN:
       layers use ``key.fold_in(0)`` and ``key.fold_in(1)``.
 
     Raises:
-      TypeError: not `RNN`s; later, an input that is no pair or ``ends`` not bool.
+      TypeError: a part is not an `RNN`; later, an input that is no pair, or ``ends``
+        that are not bool.
       ValueError: later, ``ends`` of another shape than ``[T, *batch]``.
 
     Example:
