@@ -13,6 +13,7 @@ from rnnjax import initializers
 from rnnjax.base import Array, Cell
 from rnnjax.cells import _affine as affine
 from rnnjax.initializers import Initializer
+from rnnjax.unroll import select
 
 
 class ClockworkCarry(NamedTuple):
@@ -133,7 +134,7 @@ def clockwork(
         new = activation(u + affine.masked(w, carry.h) @ kernel)
         time = carry.t[..., None]
         ticks = time % period.reshape((1,) * carry.t.ndim + (-1,)) == 0
-        h = jnp.where(ticks, new, carry.h)
+        h = select(ticks, new, carry.h)
         return ClockworkCarry(h, carry.t + 1), h
 
     return Cell(init, initial_carry, project, recur)

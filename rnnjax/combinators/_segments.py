@@ -31,9 +31,9 @@ def at_previous(
     outside = jnp.broadcast_to(outside, flags.shape[1:])
 
     def flag(code, outside):
-        return jnp.where(code < 0, outside, code % 2 == 1)
+        return ((code >= 0) & (code % 2 == 1)) | ((code < 0) & outside)
 
-    return flag(before, jnp.broadcast_to(outside, flags.shape)), flag(seen[-1], outside)
+    return flag(before, outside[None]), flag(seen[-1], outside)
 
 
 def at_next(flags: Array, mask: Array | None) -> Array:
@@ -44,4 +44,6 @@ def at_next(flags: Array, mask: Array | None) -> Array:
 
 def time_of(flags: Array) -> Array:
     """``t`` at every place of ``[T, *batch]``; int32."""
-    return lax.broadcasted_iota(jnp.int32, flags.shape, 0)
+    time = lax.iota(jnp.int32, flags.shape[0])
+    time = time.reshape(flags.shape[:1] + (1,) * (flags.ndim - 1))
+    return time + jnp.zeros_like(flags, jnp.int32)  # sharded as the flags

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from rnnjax._checks import batch_shape_of
 from rnnjax.base import Carry, Cell, Shape, StepKey
 from rnnjax.combinators._stateless import check_rate
+from rnnjax.unroll import select
 
 
 def zoneout(cell: Cell, rate: Any) -> Cell:
@@ -86,7 +87,7 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
             if p and masks is None:
                 leaf = p * old + (1 - p) * leaf
             elif p:
-                leaf = jnp.where(masks[i], old, leaf)
+                leaf = select(masks[i], old, leaf)
             blended.append(leaf)
 
         def follow(out):

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import PartitionSpec as P
 
 from rnnjax._checks import check_flags, mask_of_lengths
 from rnnjax.base import Array, PyTree, Shape
@@ -21,9 +22,30 @@ def select(flags: Array | None, on_true: PyTree, on_false: PyTree) -> PyTree:
 
     def choose(a, b):
         shape = flags.shape + (1,) * (jnp.ndim(a) - flags.ndim)
-        return jnp.where(flags.reshape(shape), a, b)
+        return jnp.where(*_same_sharding(flags.reshape(shape), a, b))
 
     return jax.tree.map(choose, on_true, on_false)
+
+
+def _same_sharding(*arrays: Array) -> tuple[Array, ...]:
+    """Arrays of one rank, each axis sharded as in the first array that shards it.
+
+    Under explicit sharding `jnp.where` demands it, and a carry that does not depend on
+    the input (zeros, a time index) is not sharded by itself.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if jax.sharding.AxisType.Explicit not in mesh.axis_types:
+        return arrays
+    rank = jnp.ndim(arrays[0])
+    specs = [tuple(jax.typeof(a).sharding.spec) for a in arrays]
+    specs = [spec + (None,) * (rank - len(spec)) for spec in specs]
+    axes = [next(filter(None, along), None) for along in zip(*specs, strict=True)]
+
+    def spec_of(array):
+        shape = jnp.shape(array)
+        return [a if n != 1 else None for a, n in zip(axes, shape, strict=True)]
+
+    return tuple(jax.sharding.reshard(a, P(*spec_of(a))) for a in arrays)
 
 
 def zero_where_masked(mask: Array | None, tree: PyTree) -> PyTree:
