@@ -26,7 +26,7 @@ def layer(cell: Cell, schedule: Schedule = Schedule()) -> RNN:  # noqa: B008
       >>> import jax, jax.numpy as jnp, rnnjax
       >>> def mgu(hidden_size):
       ...     def init(key, x):
-      ...         cell = rnnjax.cells.simple(2 * hidden_size)
+      ...         cell = rnnjax.cells.simple(2 * hidden_size, use_bias=False)
       ...         params = cell.init(key, x)
       ...         kernel = params["recurrent"]["kernel"][:hidden_size]
       ...         return {**params, "recurrent": {"kernel": kernel}}
