@@ -70,7 +70,7 @@ def softmax_cross_entropy(
         targets = jnp.where(mask, targets, 0)
     nats = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
     total = jnp.sum(nats if mask is None else jnp.where(mask, nats, 0))
-    loss = total / jnp.maximum(count, 1)
+    loss = total / jnp.maximum(count, 1).astype(total.dtype)
     return loss, {"bits": loss / math.log(2), "count": count}
 
 
