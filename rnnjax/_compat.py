@@ -12,7 +12,14 @@ from jax import lax
 from jax.core import Tracer
 from jax.extend.core import Literal, jaxpr_as_fun
 
-__all__ = ["Literal", "is_concrete", "jaxpr_as_fun", "like_type"]
+__all__ = [
+    "Literal",
+    "deferrable",
+    "is_concrete",
+    "jaxpr_as_fun",
+    "like_type",
+    "same_type",
+]
 
 
 def is_concrete(x: Any) -> bool:
@@ -39,3 +46,31 @@ def _varying(aval) -> frozenset:
     """The manual mesh axes over which a value varies."""
     kind = getattr(aval, "manual_axis_type", None)
     return frozenset() if kind is None else frozenset(kind.varying)
+
+
+def same_type(a: Any, b: Any) -> bool:
+    """Whether two types of values are equal, weak types aside."""
+    names = ("shape", "dtype", "sharding", "manual_axis_type")
+    return all(getattr(a, name, None) == getattr(b, name, None) for name in names)
+
+
+def deferrable(jaxpr: Any) -> bool:
+    """Whether a step may run more often than once, and for all of time at once.
+
+    Not where it writes to a reference or calls back into Python. Unordered debug
+    prints may be repeated.
+    """
+    effects = {type(effect).__name__ for effect in jaxpr.effects}
+    return effects <= {"DebugEffect", "NamedAxisEffect"} and not _calls_back(jaxpr)
+
+
+def _calls_back(value: Any) -> bool:
+    """Whether a jaxpr, or those among the values in a tuple, call Python."""
+    if isinstance(value, tuple | list):
+        return any(map(_calls_back, value))
+    value = getattr(value, "jaxpr", value)
+    return any(
+        eqn.primitive.name in ("pure_callback", "io_callback")
+        or any(map(_calls_back, eqn.params.values()))
+        for eqn in getattr(value, "eqns", ())
+    )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from numbers import Integral
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax._compat import jaxpr_as_fun
+from rnnjax._compat import deferrable, jaxpr_as_fun, same_type
 from rnnjax.base import Carry, PyTree
 from rnnjax.unroll._deferred import deferred_scan
 
@@ -29,8 +31,10 @@ def scan(
     in products over all steps, outside the backward loop, where `jax.lax.scan` adds
     one product a step to an accumulator.
 
-    ``f`` is traced more often than by `jax.lax.scan`, and under differentiation
-    callbacks inside it (`jax.debug.print`) may fire more often.
+    Under differentiation `jax.debug.print` inside ``f`` fires more often than under
+    `jax.lax.scan`. Other effects must not be repeated: an ``f`` that calls back into
+    Python (`jax.pure_callback`, `jax.experimental.io_callback`, ordered prints) or
+    writes to a `jax.Ref` is left to `jax.lax.scan`, gradient included.
 
     Args:
       f: one step, ``(carry, x) -> (carry, y)``.
@@ -51,17 +55,22 @@ def scan(
       >>> hs.shape
       (3, 2)
     """
-    plain = partial(
-        lax.scan, f, length=length, reverse=reverse, unroll=unroll
-    )  # raises what it raises
-    out_carry, _ = jax.eval_shape(plain, init, xs)
-    leaves = jax.tree.leaves(xs)
-    length = leaves[0].shape[0] if leaves else length
-    if unroll != 1 or length is None:
-        return plain(init, xs)
-    # lax.scan promotes a weakly typed first carry, such as 0.0, to the carry of f.
-    init = jax.tree.map(lambda a, t: jnp.asarray(a, t.dtype), init, out_carry)
-    return scan_closure(f, init, xs, length, reverse=reverse)
+    plain = partial(lax.scan, f, init, xs, length, reverse, unroll)
+    jax.tree.map(jax.typeof, (init, xs))  # raises for leaves of no JAX type
+    if callable(f):
+        hash(f)  # raises as well: lax.scan keeps its traces by f
+    steps = _number_of_steps(xs, length)
+    jitted = not jax.config.jax_disable_jit  # type: ignore[attr-defined]
+    if not steps or not _is_rolled(unroll) or not jitted:
+        return plain()
+    traced = _trace(f, init, xs)
+    if traced is None or not traced.keeps_type:
+        out_carry, _ = jax.eval_shape(plain)  # raises what it raises
+        init = jax.tree.map(_promote, init, out_carry)
+        traced = _trace(f, init, xs)
+    if traced is None or not deferrable(traced.jaxpr):
+        return plain()
+    return _scan_traced(traced, init, xs, steps, reverse=reverse)
 
 
 def scan_closure(
@@ -78,18 +87,81 @@ def scan_closure(
     The step is traced once, and everything it closes over is made an argument. Not
     `jax.closure_convert`: that takes only some of the constants.
     """
-    if length == 0:
-        return lax.scan(f, init, xs, length, reverse)
-    x0 = jax.tree.map(lambda a: a[0], xs)
-    jaxpr, shapes = jax.make_jaxpr(f, return_shape=True)(init, x0)
-    structure = jax.tree.structure(shapes)
+    traced = _trace(f, init, xs) if length else None
+    if traced is None or not deferrable(traced.jaxpr):
+        step = jax.checkpoint(f) if remat else f
+        return lax.scan(step, init, xs, length, reverse)
+    return _scan_traced(traced, init, xs, length, reverse=reverse, remat=remat)
+
+
+class _Traced(NamedTuple):
+    """One step as a jaxpr; what it closes over are the jaxpr's constants."""
+
+    jaxpr: Any
+    out_structure: Any
+    keeps_type: bool
+    """Whether the carry comes out of the type it goes in, weak types aside."""
+
+
+def _trace(f, init, xs) -> _Traced | None:
+    """Traces one step; None where that raises, or where ``f`` returns no pair."""
+    x = jax.tree.map(lambda a: a[0], xs)
+    try:
+        jaxpr, out = jax.make_jaxpr(f, return_shape=True)(init, x)
+    except Exception:  # left to lax.scan, which raises it in its own words
+        return None
+    if not isinstance(out, tuple | list) or len(out) != 2:
+        return None
+    structure = jax.tree.structure(init)
+    types = zip(jaxpr.in_avals[: structure.num_leaves], jaxpr.out_avals, strict=False)
+    keeps_type = structure == jax.tree.structure(out[0]) and all(
+        same_type(before, after) for before, after in types
+    )
+    return _Traced(jaxpr, jax.tree.structure(out), keeps_type)
+
+
+def _scan_traced(traced, init, xs, length, *, reverse=False, remat=False):
+    """`deferred_scan` of a traced step."""
+    # The step holds on to no constant: those may be tracers, which it would leak.
+    kind, jaxpr = type(traced.jaxpr), traced.jaxpr.jaxpr
+    structure = traced.out_structure
 
     def step(consts, carry, x):
-        outputs = jaxpr_as_fun(type(jaxpr)(jaxpr.jaxpr, consts))(
-            *jax.tree.leaves((carry, x))
-        )
-        return structure.unflatten(outputs)
+        outputs = jaxpr_as_fun(kind(jaxpr, consts))(*jax.tree.leaves((carry, x)))
+        return tuple(structure.unflatten(outputs))
 
-    return deferred_scan(
-        step, jaxpr.consts, init, xs, length=length, reverse=reverse, remat=remat
+    outputs = deferred_scan(
+        step,
+        traced.jaxpr.consts,
+        init,
+        xs,
+        length=length,
+        reverse=reverse,
+        remat=remat,
     )
+    return structure.unflatten(jax.tree.leaves(outputs))  # a list, where f gives one
+
+
+def _number_of_steps(xs: PyTree, length: Any) -> int | None:
+    """``T``; None where it is not known, or where `jax.lax.scan` raises."""
+    sizes = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(xs)}
+    try:
+        sizes |= set() if length is None else {(int(length),)}
+    except Exception:
+        return None
+    size = sizes.pop() if len(sizes) == 1 else ()
+    return size[0] if size and size[0] > 0 else None
+
+
+def _is_rolled(unroll: Any) -> bool:
+    """Whether one step of the loop is one step of ``f``."""
+    if isinstance(unroll, bool):
+        return not unroll
+    return isinstance(unroll, Integral) and unroll == 1
+
+
+def _promote(leaf: Any, out: jax.ShapeDtypeStruct) -> Any:
+    """A weakly typed first carry, such as 0, in the type of the step's carry."""
+    if not jax.typeof(leaf).weak_type or jnp.result_type(leaf) == out.dtype:
+        return leaf
+    return jnp.asarray(leaf, out.dtype)
