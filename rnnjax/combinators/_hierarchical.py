@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax._checks import check_flags
-from rnnjax.base import RNN, Array, Carry, Explanation, step_keys
+from rnnjax.base import RNN, Array, Carry, Explanation, Shape, step_keys
 from rnnjax.combinators._segments import at_previous, time_of
 from rnnjax.combinators._shapes import (
     explained,
@@ -94,7 +94,7 @@ def hierarchical(lower: RNN, upper: RNN) -> RNN:
     def step(params, carry, x, *, reset=None, key=None):
         x, ends = _pair("x", x)
         x, batch = one_step(lower, x)
-        ends = check_flags("ends", ends, batch)
+        ends = _checked(ends, batch)
         reset = check_flags("reset", reset, batch)
         check_step_key(key)
         carry = given_carry(self, params, carry, batch)
@@ -122,7 +122,7 @@ def hierarchical(lower: RNN, upper: RNN) -> RNN:
         xs, ends = _pair("xs", xs)
         xs, length, batch = sequence(lower, xs)
         resets, mask = canonical_flags(resets, lengths, mask, length, batch)
-        ends = check_flags("ends", ends, (length, *batch))
+        ends = _checked(ends, (length, *batch))
         carry = given_carry(self, params, carry, batch)
         lower_key, upper_key = _two(None if key is None else step_keys(key, length))
 
@@ -182,6 +182,13 @@ def _resets_of_groups(
     reset, end = last(resets), last(ends)
     end_before = jnp.concatenate([jnp.full_like(end[:1], -1), end[:-1]])
     return (reset > end_before) & ends, reset[-1] > end[-1]
+
+
+def _checked(ends: Any, shape: Shape) -> Array:
+    checked = check_flags("ends", ends, shape)
+    if checked is None:
+        raise TypeError(f"ends: expected bool {shape}, got None.")
+    return checked
 
 
 def _two(key: Any) -> tuple[Any, Any]:

@@ -65,16 +65,16 @@ def truncate(rnn: RNN, every: int) -> RNN:
         x = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), xs)
         jax.eval_shape(rnn.step, params, None, x)  # raises where it cannot carry on
         keys = None if key is None else step_keys(key, length)
-        steps = None if keys is None else keys.step
-        if keys is not None and reverse:  # in the order of time, as xs
-            steps = steps[::-1]
+        steps = None
+        if keys is not None:  # in the order of time, as xs
+            steps = keys.step[::-1] if reverse else keys.step
         time = jnp.arange(length)
         first = length - 1 if reverse else 0
 
         def window(carry, block):
             xs, resets, mask, steps, time = block
             key = None
-            if steps is not None:
+            if keys is not None:
                 key = StepKeys(keys.sequence, steps[::-1] if reverse else steps)
             cut = jax.tree.map(lax.stop_gradient, carry)
             is_first = (time == first).any()  # only the given carry keeps its gradient

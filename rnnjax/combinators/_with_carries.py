@@ -63,7 +63,7 @@ def with_carries(rnn: RNN) -> RNN:
 
         def one(carry, inputs):
             x, reset, valid, key = inputs
-            key = None if key is None else StepKey(keys.sequence, key)
+            key = None if keys is None else StepKey(keys.sequence, key)
             new, y = rnn.step(params, carry, x, reset=reset, key=key)
             new = select(valid, new, carry)
             return new, (zero_where_masked(valid, y), new)

@@ -84,10 +84,10 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
         for i, ((old, p), leaf) in enumerate(
             zip(_pairs(carry, rate), leaves, strict=True)
         ):
-            if p and masks is None:
-                leaf = p * old + (1 - p) * leaf
-            elif p:
+            if p and masks is not None:
                 leaf = select(masks[i], old, leaf)
+            elif p:
+                leaf = p * old + (1 - p) * leaf
             blended.append(leaf)
 
         def follow(out):
@@ -96,15 +96,15 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
 
         return structure.unflatten(blended), jax.tree.map(follow, y)
 
-    def readout(params, y, x, u):
-        return cell.readout(params, y, x, u[0])
+    inner = cell.readout
+    readout = inner and (lambda params, y, x, u: inner(params, y, x, u[0]))
 
     return Cell(
         init,
         cell.initial_carry,
         project,
         recur,
-        readout if cell.readout is not None else None,
+        readout,
         event_ndim=cell.event_ndim,
     )
 
