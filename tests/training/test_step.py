@@ -187,6 +187,7 @@ def test_a_carry_returned_where_none_was_given_raises(sgd_step, params, stream):
         (lambda carry: (carry[0][:1], ()), r"carry\[0\]: .*\[2, 3\].* got .*\[1, 3"),
         (lambda carry: (carry[0] > 0, ()), r"carry\[0\]: .*float32.* got bool"),
     ],
+    ids=["structure", "shape", "dtype"],
 )
 def test_a_carry_of_another_type_raises(params, carry, change, message):
     def loss(params, carry, batch, key):
