@@ -188,13 +188,12 @@ def arguments(name, dtype="float64") -> Arguments:
     noise = random_like(generator, params, 0.3)
     params = with_floats(params, jax.tree.map(jnp.add, floats(params), floats(noise)))
     carry = random_like(generator, rnn.initial_carry(params, (B,)), 0.5)
-    mask = generator.random((T, B)) < 0.7
-    mask[:, 0] = [True, True, True, False, False]  # lengths 3, 5, 0 and holes
-    mask[:, 1], mask[:, 2] = True, False
-    resets = generator.random((T, B)) < 0.4
-    return Arguments(
-        params, carry, xs, jnp.asarray(resets), jnp.asarray(mask), jax.random.key(1)
-    )
+    # Lengths 3, 5 and 0, and a hole just before the start of a segment; resets that
+    # are first, next to each other, last, and at masked steps.
+    mask = [[1, 1, 1, 0, 0], [1, 1, 1, 1, 1], [0, 0, 0, 0, 0], [1, 0, 1, 1, 0]]
+    resets = [[1, 0, 1, 1, 0], [0, 1, 1, 0, 1], [0, 1, 0, 0, 0], [0, 1, 1, 0, 0]]
+    mask, resets = (jnp.asarray(np.array(a).T, bool) for a in (mask, resets))
+    return Arguments(params, carry, xs, resets, mask, jax.random.key(1))
 
 
 @functools.cache

@@ -64,6 +64,7 @@ class Row:
     schedules: bool = True
     zeros: bool = True
     cut: int | None = None
+    variant: bool = False
     halves: tuple[Callable, Callable, Callable] | None = None
 
 
@@ -155,13 +156,18 @@ def language_model(schedule, dtype):
 
 ROWS = [
     Row("simple", alias("simple")),
-    Row("simple relu", alias("simple", activation=jax.nn.relu), smooth=False),
-    Row("simple layer_norm", alias("simple", layer_norm=True)),
+    Row(
+        "simple relu",
+        alias("simple", activation=jax.nn.relu),
+        smooth=False,
+        variant=True,
+    ),
+    Row("simple layer_norm", alias("simple", layer_norm=True), variant=True),
     Row("lstm", alias("lstm")),
     Row("lstm layer_norm", alias("lstm", layer_norm=True)),
-    Row("lstm without bias", alias("lstm", use_bias=False)),
+    Row("lstm without bias", alias("lstm", use_bias=False), variant=True),
     Row("gru", alias("gru")),
-    Row("gru layer_norm", alias("gru", layer_norm=True)),
+    Row("gru layer_norm", alias("gru", layer_norm=True), variant=True),
     Row("gru reset_after", alias("gru", reset_after=True)),
     Row("gru reset_after layer_norm", alias("gru", reset_after=True, layer_norm=True)),
     Row("user: mgu", written(cells.mgu)),
@@ -185,6 +191,7 @@ ROWS = [
         "dropout variational",
         stateless("dropout", 0.4, variational=True),
         has_key=True,
+        variant=True,
         schedules=False,
     ),
     Row(
@@ -210,6 +217,7 @@ ROWS = [
         alias("simple"),
         alias("simple"),
         lambda f, b: (f + b) / 2,
+        variant=True,
     ),
     bidirectional(
         "bidirectional none",
@@ -217,6 +225,7 @@ ROWS = [
         alias("simple"),
         alias("gru"),
         lambda f, b: (f, b),
+        variant=True,
     ),
     Row(
         "residual",
@@ -253,20 +262,25 @@ BY_NAME = {row.name: row for row in ROWS}
 FEW = ["gru", "lstm layer_norm", "stack"]
 
 
-def rows(few=False, where=lambda row: True):
+def rows(few=False, main=False, where=lambda row: True):
     """Parametrises a test over the rows.
 
     Args:
       few: the rows of `FEW` always, the others under the marker `slow`.
+      main: variants of other rows under the marker `slow`.
       where: which rows have the property.
     """
+
+    def is_slow(row):
+        return (few and row.name not in FEW) or (main and row.variant)
+
     return pytest.mark.parametrize(
         "row",
         [
             pytest.param(
                 row,
                 id=row.name.replace(" ", "-"),
-                marks=[pytest.mark.slow] if few and row.name not in FEW else [],
+                marks=[pytest.mark.slow] if is_slow(row) else [],
             )
             for row in ROWS
             if where(row)

@@ -61,7 +61,7 @@ def test_the_carry_keeps_its_type_and_outputs_have_the_dtype(row, dtype):
         assert not is_float(leaf) or leaf.dtype == dtype
 
 
-@rows(where=lambda row: row.can_step)
+@rows(main=True, where=lambda row: row.can_step)
 def test_a_step_has_the_types_of_unroll(row):
     for dtype in DTYPES:
         rnn = layer(row.name, DEFERRED, dtype)
@@ -82,7 +82,7 @@ def first_of(tree):
     return jax.tree.map(lambda a: a[0], tree)
 
 
-@rows()
+@rows(main=True)
 def test_no_steps_and_no_examples(row):
     """T = 0 and B = 0: types here, values in test_transformations.py."""
     _, _, (_, ys), _ = shape_of(row, "float32")
@@ -97,7 +97,7 @@ def test_no_steps_and_no_examples(row):
 
 
 @pytest.mark.usefixtures("x64")
-@rows()
+@rows(main=True)
 def test_no_tracer_leaks(row):
     run = differentiated(unroll(row, row.make(DEFERRED, jnp.dtype("float64"))))
     given = arguments(row.name), cotangents(row.name)

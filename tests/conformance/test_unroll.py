@@ -31,7 +31,8 @@ from tests.conformance.registry import B, T, rows
 pytestmark = pytest.mark.usefixtures("x64")
 
 recurrent = rows(where=lambda row: row.schedules)
-per_row = rows(where=lambda row: not row.batch_coupled)
+main_recurrent = rows(main=True, where=lambda row: row.schedules)
+per_example = rows(main=True, where=lambda row: not row.batch_coupled)
 SCHEDULES = [
     Schedule(gradient="deferred", remat="step", block=2),
     pytest.param(Schedule("deferred", remat="step"), marks=pytest.mark.slow),
@@ -77,7 +78,7 @@ def test_masked_outputs_are_zero_and_length_zero_keeps_the_carry(row):
     assert not any(np.any(leaf) for leaf in select(~a.mask, ys, 0))
 
 
-@rows()
+@rows(main=True)
 def test_reverse_is_flipping(row):
     def flip(named, prefix):
         return {k: v[::-1] if k.startswith(prefix) else v for k, v in named.items()}
@@ -106,7 +107,7 @@ def test_deferred_gradients_are_those_of_autodiff(row):
         assert_close(evaluate(row.name, a), evaluate(row.name, a, AUTODIFF))
 
 
-@recurrent
+@main_recurrent
 def test_forward_mode_is_the_transpose_of_reverse_mode(row):
     """<w, J v> = <J^T w, v>, and the values are those of `unroll`."""
     a, weights = arguments(row.name).padded([np.nan]), cotangents(row.name)
@@ -174,7 +175,7 @@ def test_the_final_carry_carries_on(row):
     assert_same((carry, ys), expected)
 
 
-@rows()
+@rows(main=True)
 def test_numpy_inputs_lengths_and_no_carry_without_jit(row):
     a = arguments(row.name).plain()
     lengths = np.array([3, 5, 0, 1])
@@ -190,7 +191,7 @@ def test_numpy_inputs_lengths_and_no_carry_without_jit(row):
     assert_close(outputs, expected)
 
 
-@per_row
+@per_example
 def test_batch_axes_are_examples(row):
     """None, one and two batch axes, and vmap, give each example the same."""
     a, rnn = arguments(row.name)._replace(carry=None), layer(row.name)
