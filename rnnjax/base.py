@@ -219,6 +219,7 @@ def step_keys(key: Array | StepKeys, length: int) -> StepKeys:
 
     Raises:
       ValueError: `StepKeys` of another length.
+      TypeError: no PRNG key.
 
     Example:
       >>> import jax, rnnjax
@@ -233,6 +234,12 @@ def step_keys(key: Array | StepKeys, length: int) -> StepKeys:
                 f"{len(key)}."
             )
         return key
+    dtype = jnp.result_type(key)
+    if not (jnp.issubdtype(dtype, jax.dtypes.prng_key) or dtype == jnp.uint32):
+        raise TypeError(
+            f"key: expected a PRNG key (or None for evaluation), got "
+            f"{dtype}{list(jnp.shape(key))}. Make one by jax.random.key(seed)."
+        )
     sequence, step = jax.random.split(key)
     fold = jax.vmap(jax.random.fold_in, (None, 0))
     return StepKeys(sequence, fold(step, jnp.arange(length)))

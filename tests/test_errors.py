@@ -55,7 +55,8 @@ def test_another_feature_size_than_at_init(lstm, call):
     xs = np.ones((T, B, F + 1), np.float32)
     raises(
         ValueError,
-        r"x: expected 2 features on the last axis, as at init, got float32\[.*3\]\. "
+        r"x \(one step of xs\): expected 2 features on the last axis, as at init, got "
+        r"float32\[.*3\]\. "
         r"Call init with a step of this size, or mend the input\.",
         getattr(rnn, call),
         params,
@@ -453,4 +454,18 @@ def test_initialisers_of_another_cell():
         r"^chrono_lstm\(longest\): expected more than 2 steps, got 2",
         rnnjax.initializers.chrono_lstm,
         2,
+    )
+
+
+# --- key -----------------------------------------------------------------------------
+
+
+def test_a_key_that_is_none(lstm):
+    raises(
+        TypeError,
+        r"^key: expected a PRNG key \(or None for evaluation\), got int32\[\]\. Make "
+        r"one by jax\.random\.key\(seed\)\.",
+        unroll,
+        lstm,
+        key=0,
     )

@@ -79,7 +79,7 @@ def project(
     params: Params, x: Array, dtype: Any, norm_sizes: tuple[int, ...] | None = None
 ) -> Array:
     """``x W + b`` in ``dtype``, ``x W`` normalised in groups of ``norm_sizes``."""
-    check_features("x", x, params["kernel"].shape[0])
+    check_features("x (one step of xs)", x, params["kernel"].shape[0])
     u = x.astype(dtype) @ params["kernel"].astype(dtype)
     if norm_sizes is not None:
         u = normalise_groups(u, params["scale"], norm_sizes)

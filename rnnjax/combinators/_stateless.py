@@ -135,7 +135,7 @@ def dense(
 
     def apply(params, x, key):
         del key
-        check_features("x", x, params["kernel"].shape[0])
+        check_features("x (one step of xs)", x, params["kernel"].shape[0])
         y = x.astype(dtype) @ params["kernel"].astype(dtype)
         if use_bias:
             y = y + jnp.broadcast_to(params["bias"].astype(dtype), y.shape)
@@ -314,7 +314,7 @@ def norm(*, eps: float = 1e-6, param_dtype: Any = jnp.float32) -> RNN:
 
     def apply(params, x, key):
         del key
-        check_features("x", x, params["scale"].shape[0])
+        check_features("x (one step of xs)", x, params["scale"].shape[0])
         normal = normalise(x, params["scale"], eps)
         return normal + jnp.broadcast_to(params["bias"].astype(x.dtype), x.shape)
 
