@@ -18,6 +18,7 @@ __all__ = [
     "is_concrete",
     "jaxpr_as_fun",
     "like_type",
+    "rows_sharding",
     "same_type",
 ]
 
@@ -35,11 +36,26 @@ def like_type(x: jax.Array, like: jax.ShapeDtypeStruct) -> jax.Array:
     """
     have, want = jax.typeof(x), like
     if have.sharding != want.sharding and want.sharding is not None:
-        mesh = want.sharding.mesh
-        if any(t == jax.sharding.AxisType.Explicit for t in mesh.axis_types):
+        if _is_explicit(want.sharding.mesh):
             x = jax.sharding.reshard(x, want.sharding)
     missing = _varying(want) - _varying(have)
     return lax.pcast(x, tuple(missing), to="varying") if missing else x
+
+
+def rows_sharding(index: jax.Array) -> jax.sharding.NamedSharding | None:
+    """Where the rows ``table[index]`` of a replicated table belong: with ``index``.
+
+    Under explicit sharding a gather must be told; elsewhere this is None.
+    """
+    have = jax.typeof(index).sharding
+    if not _is_explicit(have.mesh):
+        return None
+    spec = jax.sharding.PartitionSpec(*have.spec, None)
+    return jax.sharding.NamedSharding(have.mesh, spec)
+
+
+def _is_explicit(mesh: Any) -> bool:
+    return any(t == jax.sharding.AxisType.Explicit for t in mesh.axis_types)
 
 
 def _varying(aval) -> frozenset:

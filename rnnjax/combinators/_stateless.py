@@ -18,7 +18,7 @@ from rnnjax._checks import (
     check_flags,
     describe,
 )
-from rnnjax._compat import is_concrete
+from rnnjax._compat import is_concrete, rows_sharding
 from rnnjax._norm import normalise
 from rnnjax.base import RNN, Array, Explanation, Params, StepKey, StepKeys, step_keys
 from rnnjax.combinators._shapes import explained
@@ -130,7 +130,8 @@ def dense(
     def init(key, x):
         params = {"kernel": kernel_init(key, (x.shape[-1], features), param_dtype)}
         if use_bias:
-            params["bias"] = bias_init(key, (features,), param_dtype)
+            bias_key = jax.random.fold_in(key, 1)
+            params["bias"] = bias_init(bias_key, (features,), param_dtype)
         return params
 
     def apply(params, x, key):
@@ -188,14 +189,21 @@ def embed(
                 f"x.astype(jnp.int32)."
             )
         rows = jnp.asarray(params["table"], dtype).at[x]
-        return rows.get(mode="fill", fill_value=jnp.nan, wrap_negative_indices=False)
+        return rows.get(
+            mode="fill",
+            fill_value=jnp.nan,
+            wrap_negative_indices=False,
+            out_sharding=rows_sharding(x),
+        )
 
     layer = stateless("embed", init, apply, event_ndim=0)
 
     def checked(run, name):
         def checking(params, carry, tokens, **options):
-            _check_tokens(name, tokens, size)
-            return run(params, carry, tokens, **options)
+            result = run(params, carry, tokens, **options)  # checks the flags first
+            flags = options.get("lengths"), options.get("mask")
+            _check_tokens(name, tokens, size, *flags)
+            return result
 
         return checking
 
@@ -204,10 +212,18 @@ def embed(
     )
 
 
-def _check_tokens(name, tokens, size):
-    if not is_concrete(tokens) or not jnp.size(tokens):
+def _check_tokens(name, tokens, size, lengths, mask):
+    """Raises for a token outside the table, unless it is masked."""
+    if not all(map(is_concrete, (tokens, lengths, mask))):
         return
     values = np.asarray(tokens)  # jnp would stage it out under an outer trace
+    if lengths is not None:
+        time = np.arange(len(values)).reshape((-1,) + (1,) * (values.ndim - 1))
+        mask = time < np.asarray(lengths)[None]
+    if mask is not None:
+        values = values[np.asarray(mask)]
+    if not values.size:
+        return
     low, high = int(values.min()), int(values.max())
     if low < 0 or high >= size:
         raise ValueError(
