@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax._checks import as_arrays, batch_shape_of, check_carry
-from rnnjax._compat import like_type
 from rnnjax.base import RNN, Carry, Explanation, Params, PyTree, Shape
 
 
@@ -34,15 +33,6 @@ def given_carry(rnn: RNN, params: Params, carry: Carry | None, batch: Shape) -> 
         return first
     check_carry(carry, first)
     return jax.tree.map(jnp.asarray, carry)
-
-
-def fixed_type(step: Callable[..., Any], carry: Carry, xs: PyTree) -> Carry:
-    """``carry`` in the type in which ``step(carry, xs) -> (carry, ys)`` returns it.
-
-    A loop demands it: sharding and varying axes, which a bare `jnp.zeros` lacks.
-    """
-    like, _ = jax.eval_shape(step, carry, xs)
-    return jax.tree.map(like_type, carry, like)
 
 
 def step_output(rnn: RNN, params: Params, x: PyTree) -> PyTree:

@@ -8,7 +8,7 @@ from jax import lax
 
 from rnnjax.base import RNN, Explanation, StepKeys, step_keys
 from rnnjax.cells._affine import positive
-from rnnjax.combinators._shapes import explained, fixed_type, given_carry, sequence
+from rnnjax.combinators._shapes import explained, given_carry, sequence
 from rnnjax.combinators._stack import check_layers
 from rnnjax.unroll import canonical_flags, scan_blocks, select
 
@@ -91,7 +91,6 @@ def truncate(rnn: RNN, every: int) -> RNN:
 
         carry = given_carry(rnn, params, carry, batch)
         blocks = (xs, resets, mask, steps, time)
-        carry = fixed_type(window, carry, blocks)
         return scan_blocks(
             window, carry, blocks, block=every, length=length, reverse=reverse
         )

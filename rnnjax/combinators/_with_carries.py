@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import jax
-
 from rnnjax.base import RNN, Explanation, StepKey, StepKeys, step_keys
-from rnnjax.combinators._shapes import explained, fixed_type, given_carry, sequence
+from rnnjax.combinators._shapes import explained, given_carry, sequence
 from rnnjax.combinators._stack import check_layers
-from rnnjax.unroll import canonical_flags, scan, select, zero_where_masked
+from rnnjax.unroll import (
+    canonical_flags,
+    fixed_type,
+    scan,
+    select,
+    zero_where_masked,
+)
 
 
 def with_carries(rnn: RNN) -> RNN:
@@ -70,8 +74,7 @@ def with_carries(rnn: RNN) -> RNN:
 
         inputs = (xs, resets, mask, None if keys is None else keys.step)
         if length:
-            first = jax.eval_shape(lambda i: jax.tree.map(lambda a: a[0], i), inputs)
-            carry = fixed_type(one, carry, first)
+            carry = fixed_type(one, carry, inputs)
         return scan(one, carry, inputs, length, reverse)
 
     def explain(params, xs):

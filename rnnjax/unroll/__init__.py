@@ -1,6 +1,6 @@
 """The engine: runs a cell over time and chooses how."""
 
-from rnnjax.unroll._blocks import scan_blocks
+from rnnjax.unroll._blocks import fixed_type, scan_blocks
 from rnnjax.unroll._deferred import depends
 from rnnjax.unroll._masking import canonical_flags, select, zero_where_masked
 from rnnjax.unroll._scan import scan
@@ -16,6 +16,7 @@ __all__ = [
     "check_step_key",
     "depends",
     "explain_cell",
+    "fixed_type",
     "scan",
     "scan_blocks",
     "select",

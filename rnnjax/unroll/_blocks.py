@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rnnjax._compat import like_type
 from rnnjax.base import Carry, PyTree
 
 
@@ -50,10 +52,29 @@ def scan_blocks(
     def join(a):
         return a.reshape(count * block, *a.shape[2:])
 
-    carry, ys = lax.scan(run, carry, jax.tree.map(split, whole), reverse=reverse)
+    blocks = jax.tree.map(split, whole)
+    carry = fixed_type(run, carry, blocks)
+    carry, ys = lax.scan(run, carry, blocks, reverse=reverse)
     ys = jax.tree.map(join, ys)
     if not rest:
         return carry, ys
     carry, more = run(carry, left)
     parts = (more, ys) if reverse else (ys, more)
     return carry, jax.tree.map(lambda a, b: jnp.concatenate([a, b]), *parts)
+
+
+def fixed_type(
+    step: Callable[[Carry, PyTree], tuple[Carry, PyTree]], carry: Carry, xs: PyTree
+) -> Carry:
+    """The carry in the type that ``step`` returns it: sharding and varying axes.
+
+    Asked again until nothing changes: in a delay line a type moves one place a step.
+    """
+    x = jax.eval_shape(lambda xs: jax.tree.map(lambda a: a[0], xs), xs)
+    for _ in jax.tree.leaves(carry):
+        like, _ = jax.eval_shape(step, carry, x)
+        given = jax.tree.leaves(carry)
+        carry = jax.tree.map(like_type, carry, like)
+        if all(map(operator.is_, given, jax.tree.leaves(carry))):
+            break
+    return carry

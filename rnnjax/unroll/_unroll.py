@@ -10,7 +10,6 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax._checks import as_arrays, batch_shape_of, check_carry, check_flags
-from rnnjax._compat import like_type
 from rnnjax.base import (
     Array,
     Carry,
@@ -24,7 +23,7 @@ from rnnjax.base import (
     StepKeys,
     step_keys,
 )
-from rnnjax.unroll._blocks import scan_blocks
+from rnnjax.unroll._blocks import fixed_type, scan_blocks
 from rnnjax.unroll._masking import canonical_flags, select, zero_where_masked
 from rnnjax.unroll._scan import scan_closure
 from rnnjax.unroll._schedules import Choice, choose
@@ -157,18 +156,10 @@ def _project(cell: Cell, params: Params, xs: PyTree, keys: StepKeys | None) -> P
 
 def _recurrence(recur, carry, inputs, length: int, schedule: Schedule, reverse: bool):
     """The time loop of one block, under the schedule's gradient and remat."""
-    carry = _fixed_type(recur, carry, inputs, length)
+    if length:
+        carry = fixed_type(recur, carry, inputs)
     remat = schedule.remat == "step"
     if schedule.gradient == "deferred":
         return scan_closure(recur, carry, inputs, length, reverse=reverse, remat=remat)
     step = jax.checkpoint(recur) if remat else recur
     return lax.scan(step, carry, inputs, length, reverse)
-
-
-def _fixed_type(recur, carry, inputs, length):
-    """The carry in the type that the step returns it: sharding and varying axes."""
-    if length == 0:
-        return carry
-    step = jax.eval_shape(lambda i: jax.tree.map(lambda a: a[0], i), inputs)
-    like, _ = jax.eval_shape(recur, carry, step)
-    return jax.tree.map(like_type, carry, like)

@@ -1,10 +1,13 @@
 """The small parts of the engine: blocks of steps, flags, lengths."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import rnnjax
 from rnnjax.unroll import canonical_flags, scan_blocks, select, zero_where_masked
 
 
@@ -79,3 +82,49 @@ def test_zeros_in_every_dtype_and_keys_kept():
     assert np.asarray(x[0]).tolist() == [0, 0] and np.isnan(x[1]).all()
     assert n.tolist() == [0, 6] and flag.tolist() == [False, True]
     assert (kept == keys).all()
+
+
+def delay_line():
+    """A cell whose output is its input of two steps ago."""
+
+    def recur(w, carry, u):
+        last, before_last = carry
+        return (u * w, last), before_last
+
+    return rnnjax.Cell(
+        init=lambda key, x: {"input": {}, "recurrent": jnp.ones(())},
+        initial_carry=lambda params, batch=(): (jnp.zeros((*batch, 3)),) * 2,
+        project=lambda params, x, key=None: x,
+        recur=recur,
+    )
+
+
+@pytest.mark.parametrize("block", [None, 2])
+@pytest.mark.parametrize("wrap", [lambda r: r, rnnjax.with_carries])
+def test_the_first_carry_takes_the_type_of_the_loop_in_shard_map(wrap, block):
+    """Also where the type moves on one place a step, and where blocks are scanned."""
+    rnn = wrap(rnnjax.layer(delay_line(), rnnjax.Schedule(block=block)))
+    spec = jax.sharding.PartitionSpec(None, "data")
+    mesh = jax.make_mesh((2,), ("data",), (jax.sharding.AxisType.Auto,))
+    xs = jnp.arange(30.0).reshape(5, 2, 3)
+
+    @jax.jit
+    @partial(jax.shard_map, mesh=mesh, in_specs=spec, out_specs=spec)
+    def run(xs):
+        ys = rnn.unroll({"input": {}, "recurrent": jnp.ones(())}, None, xs)[1]
+        return jax.tree.leaves(ys)[0]
+
+    assert np.array_equal(run(xs)[2:], xs[:-2])
+
+
+def test_blocks_under_explicit_sharding():
+    rnn = rnnjax.simple(2, schedule=rnnjax.Schedule(block=2))
+    xs = jnp.ones((5, 2, 3))
+    params = rnn.init(jax.random.key(0), xs[0])
+    mesh = jax.make_mesh((2,), ("data",), (jax.sharding.AxisType.Explicit,))
+    spec = jax.sharding.PartitionSpec(None, "data")
+    expected = rnn.unroll(params, None, xs)[1]
+    with jax.set_mesh(mesh):
+        sharded = jax.device_put(xs, jax.NamedSharding(mesh, spec))
+        ys = jax.jit(lambda xs: rnn.unroll(params, None, xs)[1])(sharded)
+    assert np.allclose(ys, expected, atol=1e-6)
