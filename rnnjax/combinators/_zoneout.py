@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any
 
 import jax
@@ -21,8 +22,9 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
     expectation, ``rate``.
 
     An output that *is* a leaf of the carry (the ``h`` of every cell of `rnnjax.cells`)
-    is the blended leaf. Leaves that are not floating point (a time index, a key) are
-    never kept back.
+    is the blended leaf. It is found by identity, which `jax.jit` and `jax.checkpoint`
+    around ``recur`` hide: give the cell without them. Leaves that are not floating
+    point (a time index, a key) are never kept back.
 
     Args:
       cell: a `Cell`. Its layer is ``layer(zoneout(cells.lstm(8), 0.1), schedule)``.
@@ -112,7 +114,7 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
 def _pairs(carry: Carry, rate: Any) -> list[tuple[Any, float]]:
     """The leaves of the carry, each with its rate; 0 for those that never stay."""
     leaves, structure = jax.tree.flatten(carry)
-    if isinstance(rate, (int, float)):
+    if isinstance(rate, Real):
         rates = [rate] * len(leaves)
     elif jax.tree.structure(rate) == structure:
         rates = jax.tree.leaves(rate)
@@ -122,6 +124,6 @@ def _pairs(carry: Carry, rate: Any) -> list[tuple[Any, float]]:
             f"carry, {structure}, got {jax.tree.structure(rate)}."
         )
     return [
-        (leaf, p if jnp.issubdtype(leaf.dtype, jnp.inexact) else 0)
+        (leaf, float(p) if jnp.issubdtype(leaf.dtype, jnp.inexact) else 0.0)
         for leaf, p in zip(leaves, rates, strict=True)
     ]

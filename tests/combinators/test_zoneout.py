@@ -114,3 +114,13 @@ def test_no_steps():
     rnn, params = build(rnnjax.cells.lstm(4), 0.5)
     carry, ys = rnn.unroll(params, None, jnp.ones((0, 2, 3)), key=KEY)
     assert carry.h.shape == (2, 4) and ys.shape == (0, 2, 4)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_rate_of_numpy_keeps_the_dtype_of_the_carry(kind):
+    cell = rnnjax.cells.lstm(4, dtype=jnp.bfloat16)
+    rnn, params = build(cell, 0.5)
+    _, expected = rnn.unroll(params, None, XS)
+    _, ys = rnnjax.layer(rnnjax.zoneout(cell, kind(0.5))).unroll(params, None, XS)
+    assert ys.dtype == jnp.bfloat16
+    assert np.array_equal(ys, expected)
