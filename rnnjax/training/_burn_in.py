@@ -35,7 +35,7 @@ def burn_in(rnn: RNN, steps: int) -> RNN:
 
     Raises:
       ValueError: ``steps`` is negative; from ``unroll``, where ``xs`` has no more than
-        ``steps`` steps.
+        ``steps`` steps, or ``rnn`` cannot go on from a carry (`bidirectional`).
 
     Example:
       >>> import jax, jax.numpy as jnp, rnnjax, rnnjax.training as training
@@ -73,6 +73,11 @@ def burn_in(rnn: RNN, steps: int) -> RNN:
                 f"xs: expected more than the {steps} steps of the burn-in, got "
                 f"{length}. Give longer sequences or a shorter burn-in."
             )
+
+        x = jax.tree.map(
+            lambda a: jax.ShapeDtypeStruct(jnp.shape(a)[1:], jnp.result_type(a)), xs
+        )
+        jax.eval_shape(rnn.step, params, None, x)  # raises where it cannot go on
 
         def split(tree):
             before = jax.tree.map(lambda a: a[:cut], tree)

@@ -118,3 +118,10 @@ def test_errors(params):
         RNN.unroll(params, None, np.float32(1))
     with pytest.raises(ValueError, match="key: expected StepKeys of 4 steps"):
         RNN.unroll(params, None, XS, key=rnnjax.step_keys(KEY, 3))
+
+
+def test_a_layer_that_cannot_go_on_raises():
+    rnn = training.burn_in(rnnjax.bidirectional(rnnjax.simple(3)), STEPS)
+    params = draw(rnn, jnp.ones(3))
+    with pytest.raises(ValueError, match="bidirectional: cannot run step by step"):
+        rnn.unroll(params, None, XS)
