@@ -118,11 +118,18 @@ class Schedule:
                     f"Schedule({name}=...): expected one of {known}, "
                     f"got {getattr(self, name)!r}."
                 )
-        if self.block is not None and operator.index(self.block) < 1:
+        if self.block is not None and not _is_positive(self.block):
             raise ValueError(
                 f"Schedule(block=...): expected a positive number of steps or None for "
-                f"all of them, got {self.block}."
+                f"all of them, got {self.block!r}."
             )
+
+
+def _is_positive(value: Any) -> bool:
+    try:
+        return operator.index(value) > 0
+    except TypeError:
+        return False
 
 
 class Explanation(NamedTuple):

@@ -406,6 +406,13 @@ def test_rates(rate):
     raises(ValueError, message, rnnjax.zoneout, rnnjax.cells.lstm(H), rate)
 
 
+def test_a_schedule_of_another_type():
+    message = r"^schedule: expected a rnnjax.Schedule, got 'deferred'"
+    raises(TypeError, message, rnnjax.lstm, 3, schedule="deferred")
+    message = r"^Schedule\(block=\.\.\.\): expected a positive number .*got 2\.0"
+    raises(ValueError, message, Schedule, block=2.0)
+
+
 def test_layers_and_cells_are_told_apart():
     cell, rnn = rnnjax.cells.lstm(H), rnnjax.lstm(H)
     message = r"expected layers \(rnnjax\.RNN\), got Cell\. rnnjax\.layer\(cell\) makes"

@@ -52,6 +52,11 @@ def layer(cell: Cell, schedule: Schedule = Schedule()) -> RNN:  # noqa: B008
             f"layer(cell): expected a rnnjax.Cell, got {type(cell).__name__}. "
             f"rnnjax.NAME(...) is a layer already; rnnjax.cells.NAME(...) is its cell."
         )
+    if not isinstance(schedule, Schedule):
+        raise TypeError(
+            f"schedule: expected a rnnjax.Schedule, got {schedule!r}. For example "
+            f"rnnjax.Schedule(gradient='deferred')."
+        )
     unroll = partial(unroll_cell, cell, schedule)
 
     def explain(params, xs):
