@@ -63,7 +63,7 @@ def rnn():
 
 @pytest.fixture(scope="module")
 def params(rnn):
-    return draw(rnn, jax.ShapeDtypeStruct((), int))
+    return draw(rnn, jax.ShapeDtypeStruct((), jnp.int32))
 
 
 def test_mask_and_resets_reach_the_rnn(rnn, params):
