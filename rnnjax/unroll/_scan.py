@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from numbers import Integral
@@ -14,6 +15,11 @@ from jax import lax
 from rnnjax._compat import deferrable, jaxpr_as_fun, same_type
 from rnnjax.base import Carry, PyTree
 from rnnjax.unroll._deferred import deferred_scan
+
+NOT_DEFERRABLE = (
+    "the step calls back into Python or writes to a reference, which a deferred "
+    "gradient would repeat"
+)
 
 
 def scan(
@@ -88,7 +94,10 @@ def scan_closure(
     `jax.closure_convert`: that takes only some of the constants.
     """
     traced = _trace(f, init, xs) if length else None
-    if traced is None or not deferrable(traced.jaxpr):
+    if traced is not None and not deferrable(traced.jaxpr):
+        warnings.warn(f"rnnjax: gradient autodiff: {NOT_DEFERRABLE}.", stacklevel=2)
+        traced = None
+    if traced is None:
         step = jax.checkpoint(f) if remat else f
         return lax.scan(step, init, xs, length, reverse)
     return _scan_traced(traced, init, xs, length, reverse=reverse, remat=remat)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax._checks import as_arrays, batch_shape_of, check_carry, check_flags
+from rnnjax._compat import deferrable
 from rnnjax.base import (
     Array,
     Carry,
@@ -25,7 +26,7 @@ from rnnjax.base import (
 )
 from rnnjax.unroll._blocks import fixed_type, scan_blocks
 from rnnjax.unroll._masking import canonical_flags, select, zero_where_masked
-from rnnjax.unroll._scan import scan_closure
+from rnnjax.unroll._scan import NOT_DEFERRABLE, scan_closure
 from rnnjax.unroll._schedules import Choice, choose
 
 
@@ -113,10 +114,27 @@ def explain_cell(
 ) -> Explanation:
     """What `unroll_cell` does for these shapes, as `RNN.explain`."""
     _, *batch_shape = batch_shape_of("xs", xs, cell.event_ndim, time=True)
-    choice = _choice(cell, schedule, params, tuple(batch_shape))
+    schedule, reasons = _choice(cell, schedule, params, tuple(batch_shape))
     name = getattr(cell.init, "__qualname__", "cell").split(".")[0]
-    resolved = choice.schedule
-    return Explanation(name, resolved.backend, resolved.gradient, choice.reasons)
+    gradient = schedule.gradient
+    if gradient == "deferred" and not _is_deferrable(cell, params, xs, batch_shape):
+        gradient = "autodiff"
+        reasons = (*reasons, f"gradient autodiff in its place: {NOT_DEFERRABLE}")
+    return Explanation(name, schedule.backend, gradient, reasons)
+
+
+def _is_deferrable(cell: Cell, params: Params, xs: PyTree, batch_shape) -> bool:
+    """Whether the cell's step may run for all of time at once, found by a trace."""
+    if not jax.tree.leaves(xs)[0].shape[0]:
+        return True
+
+    def step(params, xs):
+        x = jax.tree.map(lambda a: a[0], xs)
+        carry = cell.initial_carry(params, tuple(batch_shape))
+        return carry, cell.project(params, x)
+
+    carry, u = jax.eval_shape(step, params, xs)
+    return deferrable(jax.make_jaxpr(cell.recur)(params["recurrent"], carry, u))
 
 
 def check_step_key(key: StepKey | None) -> None:

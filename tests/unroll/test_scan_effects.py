@@ -189,3 +189,24 @@ def test_prints_and_collectives_do_not_keep_it_from_deferring(effect):
 
     assert W.shape in loop_products(gradient(lax.scan), W)
     assert W.shape not in loop_products(gradient(rnnjax.scan), W)
+
+
+def test_a_layer_that_calls_back_says_that_its_gradient_is_not_deferred():
+    plain = rnnjax.cells.simple(2)
+
+    def recur(w, h, u):
+        shape = jax.ShapeDtypeStruct(h.shape, h.dtype)
+        return plain.recur(w, jax.pure_callback(lambda h: h, shape, h), u)
+
+    cell = plain._replace(recur=recur)
+    rnn = rnnjax.layer(cell, rnnjax.Schedule(gradient="deferred"))
+    params = rnn.init(jax.random.key(0), jnp.ones(3))
+    warns = functools.partial(
+        pytest.warns, UserWarning, match="gradient autodiff: the step calls back"
+    )
+    with warns():
+        rnn.unroll(params, None, jnp.ones((4, 3)))
+    with warns():
+        explanation = rnn.explain(params, jnp.ones((4, 3)))
+    assert explanation.gradient == "autodiff"
+    assert "calls back into Python" in str(explanation)
