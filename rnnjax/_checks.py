@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import jax
@@ -17,6 +18,17 @@ def describe(x: Any) -> str:
     if not hasattr(x, "shape"):
         return f"{type(x).__name__} {x!r}"
     return f"{x.dtype}[{','.join(map(str, x.shape))}]"
+
+
+def positive(name: str, value: int) -> int:
+    """``value`` as a positive int, or an error that names the argument."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{name}: expected a positive integer, got {value!r}.")
+    return number
 
 
 def as_arrays(name: str, tree: PyTree) -> PyTree:

@@ -476,3 +476,10 @@ def test_a_key_that_is_none(lstm):
         lstm,
         key=0,
     )
+
+
+@pytest.mark.parametrize("bad", [0, -1, 2.0])
+def test_sizes_of_stateless_layers(bad):
+    raises(ValueError, r"^features: expected a positive integer", rnnjax.dense, bad)
+    raises(ValueError, r"^features: expected a positive integer", rnnjax.embed, 3, bad)
+    raises(ValueError, r"^size: expected a positive integer", rnnjax.embed, bad, 3)

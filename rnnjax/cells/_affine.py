@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from typing import Any
 
 import jax
@@ -13,17 +12,6 @@ from rnnjax._checks import check_features
 from rnnjax._norm import normalise_groups
 from rnnjax.base import Array, Params
 from rnnjax.initializers import Initializer, gate_kernels
-
-
-def positive(name: str, value: int) -> int:
-    """``value`` as a positive int, or an error that names the argument."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{name}: expected a positive integer, got {value!r}.")
-    return number
 
 
 def input_params(

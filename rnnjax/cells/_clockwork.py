@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax import initializers
+from rnnjax._checks import positive
 from rnnjax.base import Array, Cell
 from rnnjax.cells import _affine as affine
 from rnnjax.initializers import Initializer
@@ -80,8 +81,8 @@ def clockwork(
 
     Reference: Koutnik et al., "A Clockwork RNN", ICML 2014.
     """
-    hidden_size = affine.positive("hidden_size", hidden_size)
-    periods = tuple(affine.positive("periods", period) for period in periods)
+    hidden_size = positive("hidden_size", hidden_size)
+    periods = tuple(positive("periods", period) for period in periods)
     if not periods or hidden_size % len(periods):
         raise ValueError(
             f"clockwork(hidden_size, periods): expected a hidden_size that is a "

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax import initializers
+from rnnjax._checks import positive
 from rnnjax._norm import normalise, normalise_groups
 from rnnjax.base import Cell
 from rnnjax.cells import _affine as affine
@@ -71,7 +72,7 @@ def gru(
     Reference: Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder
     for Statistical Machine Translation", EMNLP 2014.
     """
-    hidden_size = affine.positive("hidden_size", hidden_size)
+    hidden_size = positive("hidden_size", hidden_size)
     dtype = dtype or param_dtype
     norm = (2 * hidden_size, hidden_size) if layer_norm else None
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax import initializers
+from rnnjax._checks import positive
 from rnnjax._norm import normalise
 from rnnjax.base import Array, Cell
 from rnnjax.cells import _affine as affine
@@ -78,7 +79,7 @@ def lstm(
     References: Hochreiter and Schmidhuber, "Long Short-Term Memory", Neural Computation
     1997; Gers, Schmidhuber and Cummins, "Learning to Forget", 2000 (the forget gate).
     """
-    hidden_size = affine.positive("hidden_size", hidden_size)
+    hidden_size = positive("hidden_size", hidden_size)
     dtype = dtype or param_dtype
     bias_init = bias_init or initializers.forget_gate_bias(1.0)
     norm = (4 * hidden_size,) if layer_norm else None

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax import initializers
+from rnnjax._checks import positive
 from rnnjax._norm import normalise
 from rnnjax.base import Array, Cell
 from rnnjax.cells import _affine as affine
@@ -63,7 +64,7 @@ def simple(
 
     Reference: Elman, "Finding Structure in Time", Cognitive Science 1990.
     """
-    hidden_size = affine.positive("hidden_size", hidden_size)
+    hidden_size = positive("hidden_size", hidden_size)
     dtype = dtype or param_dtype
     norm = (hidden_size,) if layer_norm else None
 

@@ -17,6 +17,7 @@ from rnnjax._checks import (
     check_features,
     check_flags,
     describe,
+    positive,
 )
 from rnnjax._compat import is_concrete, rows_sharding
 from rnnjax._norm import normalise
@@ -125,6 +126,7 @@ def dense(
       >>> rnn.unroll(params, None, jnp.ones((10, 3)))[1].shape
       (10, 2)
     """
+    features = positive("features", features)
     dtype = dtype or param_dtype
 
     def init(key, x):
@@ -175,6 +177,7 @@ def embed(
       >>> rnn.unroll(params, None, tokens)[1].shape
       (2, 2, 8)
     """
+    size, features = positive("size", size), positive("features", features)
     dtype = dtype or param_dtype
 
     def init(key, x):

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rnnjax._checks import positive
 from rnnjax.base import RNN, Explanation, StepKeys, step_keys
-from rnnjax.cells._affine import positive
 from rnnjax.combinators._shapes import explained, given_carry, sequence
 from rnnjax.combinators._stack import check_layers
 from rnnjax.unroll import canonical_flags, scan_blocks, select
