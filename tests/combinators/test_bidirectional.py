@@ -24,8 +24,8 @@ def test_halves_run_in_their_directions_and_are_concatenated():
     _, forward_ys = half.unroll(params["forward"], None, xs)
     last, backward_ys = half.unroll(params["backward"], None, xs[::-1])
     expected = jnp.concatenate([forward_ys, backward_ys[::-1]], axis=-1)
-    chex.assert_trees_all_close(ys, expected, rtol=1e-6)
-    chex.assert_trees_all_close(backward, last, rtol=1e-6)
+    chex.assert_trees_all_close(ys, expected, rtol=1e-6, atol=1e-6)
+    chex.assert_trees_all_close(backward, last, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("merge", ["sum", "mean", "none"])
@@ -36,7 +36,7 @@ def test_merges(merge):
     _, ys = rnn.unroll(params, None, xs)
     a, b = jnp.split(concat.unroll(params, None, xs)[1], 2, -1)
     expected = {"sum": a + b, "mean": (a + b) / 2, "none": (a, b)}[merge]
-    chex.assert_trees_all_close(ys, expected)
+    chex.assert_trees_all_close(ys, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("reverse", [False, True])
@@ -50,7 +50,7 @@ def test_resets_cut_both_directions_across_padding(reverse):
     _, ys = rnn.unroll(params, None, xs, resets=resets, mask=mask, reverse=reverse)
     for part in (slice(0, 2), slice(4, 6)):
         _, alone = rnn.unroll(params, None, xs[part], reverse=reverse)
-        chex.assert_trees_all_close(ys[part], alone, rtol=1e-5)
+        chex.assert_trees_all_close(ys[part], alone, rtol=1e-5, atol=1e-6)
     assert not np.any(ys[2:4])
 
 
@@ -61,7 +61,7 @@ def test_reverse_is_flipping_all():
     resets, mask = flags
     got = rnn.unroll(params, None, xs, resets=resets, mask=mask, reverse=True)
     carry, ys = rnn.unroll(params, None, xs[::-1], resets=resets[::-1], mask=mask[::-1])
-    chex.assert_trees_all_close(got, (carry, ys[::-1]), rtol=1e-5)
+    chex.assert_trees_all_close(got, (carry, ys[::-1]), rtol=1e-5, atol=1e-6)
 
 
 def test_lengths_and_nan_padding_in_the_gradient():
@@ -75,7 +75,9 @@ def test_lengths_and_nan_padding_in_the_gradient():
         return jnp.sum(rnn.unroll(params, None, xs, lengths=lengths)[1] ** 2)
 
     dirty = xs.at[2:, 0].set(jnp.nan).at[:, 1].set(jnp.nan)
-    chex.assert_trees_all_close(loss(params, dirty), loss(params, xs))
+    chex.assert_trees_all_close(
+        loss(params, dirty), loss(params, xs), rtol=1e-5, atol=1e-6
+    )
 
 
 def test_stacks_and_draws_from_one_key_for_each_half():
@@ -87,7 +89,7 @@ def test_stacks_and_draws_from_one_key_for_each_half():
     assert params["1"]["forward"]["input"]["kernel"].shape == (4, 6)
     xs = draw(3, 3)
     ys = [rnn.unroll(params, None, xs, key=jax.random.key(k))[1] for k in (0, 0, 1)]
-    chex.assert_trees_all_close(ys[0], ys[1])
+    chex.assert_trees_all_close(ys[0], ys[1], rtol=1e-5, atol=1e-6)
     assert not np.allclose(ys[0], ys[2])
 
 

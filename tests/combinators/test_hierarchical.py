@@ -23,12 +23,15 @@ def test_groups_by_hand():
         upper, hs = UPPER.unroll(PARAMS["upper"], None, jnp.stack(summaries))
         chex.assert_trees_all_close(ys[ENDS[:, row], row], hs, rtol=1e-4, atol=1e-6)
         chex.assert_trees_all_close(
-            jax.tree.map(lambda c, row=row: c[row], carry.upper), upper, rtol=1e-4
+            jax.tree.map(lambda c, row=row: c[row], carry.upper),
+            upper,
+            rtol=1e-4,
+            atol=1e-6,
         )
     assert not np.any(ys[~ENDS])
     assert carry.fresh.tolist() == [False, True]
     chex.assert_trees_all_close(
-        rnnjax.last_step(ys, mask=ENDS), carry.upper[1].h, rtol=1e-5
+        rnnjax.last_step(ys, mask=ENDS), carry.upper[1].h, rtol=1e-5, atol=1e-6
     )
 
 
@@ -75,8 +78,10 @@ def test_carries_on_between_windows_and_stacks():
     expected, ys = RNN.unroll(PARAMS, None, (X, ENDS))
     carry, first = RNN.unroll(PARAMS, None, (X[:2], ENDS[:2]))
     carry, second = RNN.unroll(PARAMS, carry, (X[2:], ENDS[2:]))
-    chex.assert_trees_all_close(carry, expected, rtol=1e-4)
-    chex.assert_trees_all_close(jnp.concatenate([first, second]), ys, rtol=1e-4)
+    chex.assert_trees_all_close(carry, expected, rtol=1e-4, atol=1e-6)
+    chex.assert_trees_all_close(
+        jnp.concatenate([first, second]), ys, rtol=1e-4, atol=1e-6
+    )
     rnn = rnnjax.stack(RNN, rnnjax.dense(5))
     params = rnn.init(jax.random.key(0), (X[0], ENDS[0]))
     assert rnn.unroll(params, None, (X, ENDS))[1].shape == (6, 2, 5)

@@ -36,7 +36,7 @@ def test_equals_the_definition(readout, with_resets):
     resets = (generator.random((6, 8)) < 0.3) & with_resets
     got = readout(ys, mask=mask, resets=resets if with_resets else None)
     expected = reference(READOUTS[readout], ys, mask, resets)
-    chex.assert_trees_all_close(got, expected.astype(np.float32), rtol=1e-6)
+    chex.assert_trees_all_close(got, expected.astype(np.float32), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("readout", READOUTS)
@@ -52,14 +52,18 @@ def test_lengths_are_a_mask_and_nan_padding_reaches_no_gradient(readout):
     chex.assert_tree_all_finite(grad)
     assert not np.any(grad[~mask])
     assert not np.any(readout(dirty, mask=mask)[1])
-    chex.assert_trees_all_close(readout(dirty, lengths=lengths), readout(ys, mask=mask))
+    chex.assert_trees_all_close(
+        readout(dirty, lengths=lengths), readout(ys, mask=mask), rtol=1e-5, atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("readout", READOUTS)
 def test_plain_unbatched_and_empty(readout):
     ys = jnp.arange(6.0).reshape(3, 2)
-    chex.assert_trees_all_close(readout(ys), READOUTS[readout](np.asarray(ys)))
-    chex.assert_trees_all_close(readout(ys, lengths=1), ys[0])
+    chex.assert_trees_all_close(
+        readout(ys), READOUTS[readout](np.asarray(ys)), rtol=1e-5, atol=1e-6
+    )
+    chex.assert_trees_all_close(readout(ys, lengths=1), ys[0], rtol=1e-5, atol=1e-6)
     assert readout(jnp.ones((0, 4, 2)), lengths=jnp.zeros(4, int)).shape == (4, 2)
     assert not np.any(readout(jnp.ones((0, 4, 2))))
     assert readout(jnp.ones((3, 0, 2)), mask=jnp.ones((3, 0), bool)).shape == (0, 2)

@@ -15,10 +15,12 @@ def test_adds_to_the_input_and_masks_both():
     mask = jnp.array([[1, 1], [1, 0], [0, 0], [1, 1]], bool)
     carry, ys = rnn.unroll(params, None, xs.at[2].set(jnp.nan), mask=mask)
     expected, hs = inner.unroll(params, None, xs, mask=mask)
-    chex.assert_trees_all_close(carry, expected)
-    chex.assert_trees_all_close(ys, jnp.where(mask[..., None], xs + hs, 0))
+    chex.assert_trees_all_close(carry, expected, rtol=1e-5, atol=1e-6)
+    chex.assert_trees_all_close(
+        ys, jnp.where(mask[..., None], xs + hs, 0), rtol=1e-5, atol=1e-6
+    )
     _, y = rnn.step(params, None, xs[0])
-    chex.assert_trees_all_close(y, ys[0], rtol=1e-5)
+    chex.assert_trees_all_close(y, ys[0], rtol=1e-5, atol=1e-6)
 
 
 def test_passes_keys_and_direction_on():
@@ -29,7 +31,7 @@ def test_passes_keys_and_direction_on():
     options = {"reverse": True, "key": jax.random.key(1)}
     _, ys = rnn.unroll(params, None, xs, **options)
     _, hs = inner.unroll(params, None, xs, **options)
-    np.testing.assert_allclose(ys, xs + hs)
+    np.testing.assert_allclose(ys, xs + hs, rtol=1e-6)
 
 
 def test_another_shape_is_an_error_at_init_and_at_run():

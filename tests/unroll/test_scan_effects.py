@@ -67,7 +67,9 @@ def test_callback_runs_as_often_as_under_lax_scan(kind):
         jax.effects_barrier()
         assert sorted(seen) == XS[:, 0].tolist()
         assert kind is unordered_io or seen == sorted(seen)
-        chex.assert_trees_all_close(gradient(scan, effect), plain_gradient(), rtol=1e-5)
+        chex.assert_trees_all_close(
+            gradient(scan, effect), plain_gradient(), rtol=1e-5, atol=1e-6
+        )
         calls.append((value, sorted(seen)))
     assert calls[0] == calls[1]
 
@@ -84,7 +86,9 @@ def test_print_is_seen_at_every_step(scan):
     loss(W)
     jax.effects_barrier()
     assert sorted(seen) == XS[:, 0].tolist()
-    chex.assert_trees_all_close(gradient(scan, effect), plain_gradient(), rtol=1e-5)
+    chex.assert_trees_all_close(
+        gradient(scan, effect), plain_gradient(), rtol=1e-5, atol=1e-6
+    )
     assert set(seen) == set(XS[:, 0].tolist())
 
 
@@ -94,7 +98,9 @@ def test_pure_callback_needs_no_rule_for_vmap(scan):
         like = jax.ShapeDtypeStruct(x.shape, x.dtype)
         return jax.pure_callback(lambda x: np.ones_like(x), like, x)
 
-    chex.assert_trees_all_close(gradient(scan, effect), plain_gradient(), rtol=1e-5)
+    chex.assert_trees_all_close(
+        gradient(scan, effect), plain_gradient(), rtol=1e-5, atol=1e-6
+    )
 
 
 @both_scans
@@ -109,7 +115,7 @@ def test_reference_is_written_once_a_step(scan):
 
     value, count = jax.jit(jax.grad(loss, has_aux=True))(W)
     assert count == len(XS)
-    chex.assert_trees_all_close(value, plain_gradient(), rtol=1e-5)
+    chex.assert_trees_all_close(value, plain_gradient(), rtol=1e-5, atol=1e-6)
 
 
 @both_scans
