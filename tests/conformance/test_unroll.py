@@ -101,6 +101,16 @@ def test_schedules_are_equal(row, schedule, reverse):
     assert_close(evaluate(row.name, a, schedule, reverse=reverse), expected)
 
 
+@rows(where=lambda row: row.has_key)
+def test_another_key_draws_other_masks(row):
+    a = arguments(row.name).plain()
+    _, ys = evaluate(row.name, a).outputs
+    _, again = evaluate(row.name, a._replace(key=jax.random.key(1))).outputs
+    _, others = evaluate(row.name, a._replace(key=jax.random.key(2))).outputs
+    assert_same(again, ys)
+    assert not jax.tree.all(jax.tree.map(np.array_equal, others, ys))
+
+
 @recurrent
 def test_deferred_gradients_are_those_of_autodiff(row):
     for a in (arguments(row.name).plain(), arguments(row.name).padded([np.nan])):
