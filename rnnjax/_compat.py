@@ -20,6 +20,7 @@ __all__ = [
     "like_type",
     "rows_sharding",
     "same_type",
+    "without_constants",
 ]
 
 
@@ -68,6 +69,15 @@ def same_type(a: Any, b: Any) -> bool:
     """Whether two types of values are equal, weak types aside."""
     names = ("shape", "dtype", "sharding", "manual_axis_type")
     return all(getattr(a, name, None) == getattr(b, name, None) for name in names)
+
+
+def without_constants(jaxpr: Any) -> Any:
+    """The inner jaxpr of a closed one, holding on to none of its constants.
+
+    Since jax 0.12 the two are one class, and an inner jaxpr carries them along.
+    """
+    inner = jaxpr.jaxpr
+    return inner.with_consts(()) if hasattr(inner, "with_consts") else inner
 
 
 def deferrable(jaxpr: Any) -> bool:

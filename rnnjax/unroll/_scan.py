@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax._compat import deferrable, jaxpr_as_fun, same_type
+from rnnjax._compat import deferrable, jaxpr_as_fun, same_type, without_constants
 from rnnjax.base import Carry, PyTree
 from rnnjax.unroll._deferred import deferred_scan
 
@@ -132,7 +132,7 @@ def _trace(f, init, xs) -> _Traced | None:
 def _scan_traced(traced, init, xs, length, *, reverse=False, remat=False):
     """`deferred_scan` of a traced step."""
     # The step holds on to no constant: those may be tracers, which it would leak.
-    kind, jaxpr = type(traced.jaxpr), traced.jaxpr.jaxpr
+    kind, jaxpr = type(traced.jaxpr), without_constants(traced.jaxpr)
     structure = traced.out_structure
 
     def step(consts, carry, x):
