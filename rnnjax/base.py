@@ -90,10 +90,13 @@ class Schedule:
       gradient: "deferred" forms weight gradients in products outside the time loop;
         "autodiff" leaves them to JAX, which accumulates them step by step (the oracle);
         "auto" chooses by size and device; `explain` says what and why.
-      backend: "scan" is `jax.lax.scan` of the cell; "auto" the fastest registered for
-        the cell that can run here.
+      backend: "scan" is `jax.lax.scan` of the cell's own step; "fused" the schedule
+        written by hand for simple, LSTM and GRU; "auto" the fastest that can run here.
       remat: "none" keeps what the backward pass needs; "step" keeps what enters each
-        step, carry and projected input, and computes the inside of the step again.
+        step, carry and projected input, and computes the inside of the step again. A
+        number K keeps every K-th carry and computes the steps between them again,
+        projection included; "sqrt" is that with the square root of ``T``, for memory
+        that grows with it.
       block: number of steps whose inputs are projected, and whose weight gradients are
         formed, in one product. None is all of them.
 
@@ -103,25 +106,35 @@ class Schedule:
 
     gradient: str = "auto"
     backend: str = "auto"
-    remat: str = "none"
+    remat: str | int = "none"
     block: int | None = None
 
     def __post_init__(self) -> None:
         """Checks the values."""
         for name, known in (
             ("gradient", ("auto", "deferred", "autodiff")),
-            ("backend", ("auto", "scan")),
-            ("remat", ("none", "step")),
+            ("backend", ("auto", "scan", "fused")),
+            ("remat", ("none", "step", "sqrt")),
         ):
-            if getattr(self, name) not in known:
+            value = getattr(self, name)
+            if name == "remat" and _is_positive(value):
+                continue
+            if value not in known:
+                also = " or a number of steps" if name == "remat" else ""
                 raise ValueError(
-                    f"Schedule({name}=...): expected one of {known}, "
-                    f"got {getattr(self, name)!r}."
+                    f"Schedule({name}=...): expected one of {known}{also}, "
+                    f"got {value!r}."
                 )
         if self.block is not None and not _is_positive(self.block):
             raise ValueError(
                 f"Schedule(block=...): expected a positive number of steps or None for "
                 f"all of them, got {self.block!r}."
+            )
+        if self.block is not None and self.remat not in ("none", "step"):
+            raise ValueError(
+                f"Schedule(remat=..., block=...): expected one of them, got "
+                f"{self.remat!r} and {self.block!r}. remat with a number of steps "
+                f"projects as many steps at a time."
             )
 
 

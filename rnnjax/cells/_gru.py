@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax import initializers
+from rnnjax._by_hand import HandSchedule, schedule_by_hand
 from rnnjax._checks import positive
 from rnnjax._norm import normalise, normalise_groups
 from rnnjax.base import Cell
@@ -130,6 +131,82 @@ def gru(
         h = (1 - z) * h + z * n
         return h, h
 
-    return Cell(
-        init, initial_carry, project, recur_after if reset_after else recur_before
-    )
+    recur = recur_after if reset_after else recur_before
+    if not norm:
+        schedule_by_hand(recur, _RESET_AFTER if reset_after else _RESET_BEFORE)
+    return Cell(init, initial_carry, project, recur)
+
+
+def _step_before(product, carry, u):
+    (h,) = carry
+    u_zr, u_n = jnp.split(u, [2 * h.shape[-1]], -1)
+    z, r = jnp.split(jnp.tanh(u_zr + product(0, h)) / 2 + 0.5, 2, -1)
+    n = jnp.tanh(u_n + product(1, r * h))
+    factors = {
+        "h": 1 - z,
+        "r h": r,
+        "z": 2 * (n - h) * (z - z * z),
+        "r": 2 * h * (r - r * r),
+        "n": z * (1 - n * n),
+    }
+    return (h + z * (n - h),), factors
+
+
+def _operand_before(factors, k, dcarry, dz):
+    if k == 0:
+        return dcarry[0]
+    _, dr = jnp.split(dz[0], 2, -1)
+    return factors["r h"] * dcarry[0] + factors["r"] * dr
+
+
+def _update_before(factors, dcarry, dz):
+    dz_z, _ = jnp.split(dz[0], 2, -1)
+    return (factors["h"] * dcarry[0] + factors["z"] * dz_z + factors["n"] * dz[1],)
+
+
+def _step_after(product, carry, u):
+    (h,) = carry
+    recurrent = product(0, h)
+    u_zr, u_n = jnp.split(u, [2 * h.shape[-1]], -1)
+    zr, seen = jnp.split(recurrent, [2 * h.shape[-1]], -1)
+    z, r = jnp.split(jnp.tanh(u_zr + zr) / 2 + 0.5, 2, -1)
+    n = jnp.tanh(u_n + r * seen)
+    of_n = z * (1 - n * n)
+    factors = {
+        "h": 1 - z,
+        "r seen": r,
+        "z": 2 * (n - h) * (z - z * z),
+        "r": 2 * of_n * seen * (r - r * r),
+        "n": of_n,
+    }
+    return (h + z * (n - h),), factors
+
+
+def _update_after(factors, dcarry, dz):
+    z, r, n = jnp.split(dz[0], 3, -1)
+    added = factors["z"] * z + factors["r"] * r + factors["n"] * n
+    return (factors["h"] * dcarry[0] + added,)
+
+
+def _product_scale_after(factors):
+    one = jnp.ones_like(factors["r seen"])
+    return (jnp.concatenate([one, one, factors["r seen"]], -1),)
+
+
+_RESET_BEFORE = HandSchedule(
+    gates=(2, 1),
+    scales=(0.5, 0.5, 1.0),
+    step=_step_before,
+    operands=lambda factors, h: (h, factors["r h"] * h),
+    operand=_operand_before,
+    update=_update_before,
+)
+_RESET_AFTER = HandSchedule(
+    gates=(3,),
+    scales=(0.5, 0.5, 1.0),
+    step=_step_after,
+    operands=lambda factors, h: (h,),
+    operand=lambda factors, k, dcarry, dz: dcarry[0],
+    update=_update_after,
+    product_scale=_product_scale_after,
+)

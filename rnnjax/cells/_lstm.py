@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax import initializers
+from rnnjax._by_hand import HandSchedule, schedule_by_hand
 from rnnjax._checks import positive
 from rnnjax._norm import normalise
 from rnnjax.base import Array, Cell
@@ -129,4 +130,40 @@ def lstm(
         h = (jax.nn.sigmoid(o) * jnp.tanh(seen)).astype(dtype)
         return LSTMCarry(h, c), h
 
+    if not norm:
+        schedule_by_hand(recur, _BY_HAND)
     return Cell(init, initial_carry, project, recur)
+
+
+def _step(product, carry, u):
+    h, c = carry
+    i, f, g, o = jnp.split(jnp.tanh(u + product(0, h)), 4, -1)
+    i, f, o = (gate / 2 + 0.5 for gate in (i, f, o))
+    new_c = f * c + i * g
+    seen = jnp.tanh(new_c)
+    factors = {  # derivatives of the carry; 2 s (1 - s) is that of a scaled sigmoid s
+        "i": 2 * g * (i - i * i),
+        "f": 2 * c * (f - f * f),
+        "g": i * (1 - g * g),
+        "o": 2 * seen * (o - o * o),
+        "c": f,
+        "h": o * (1 - seen * seen),
+    }
+    return (o * seen, new_c), factors
+
+
+def _update(factors, dcarry, dz):
+    i, f, g, o = jnp.split(dz[0], 4, -1)
+    dc = factors["c"] * dcarry[1]
+    dc += factors["i"] * i + factors["f"] * f + factors["g"] * g
+    return factors["o"] * o + factors["h"] * dc, dc
+
+
+_BY_HAND = HandSchedule(
+    gates=(4,),
+    scales=(0.5, 0.5, 1.0, 0.5),
+    step=_step,
+    operands=lambda factors, h: (h,),
+    operand=lambda factors, k, dcarry, dz: dcarry[0],
+    update=_update,
+)

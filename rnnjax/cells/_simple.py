@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax import initializers
+from rnnjax._by_hand import HandSchedule, schedule_by_hand
 from rnnjax._checks import positive
 from rnnjax._norm import normalise
 from rnnjax.base import Array, Cell
@@ -101,4 +102,28 @@ def simple(
         h = activation(u + product)
         return h, h
 
+    if activation in _SLOPES and not norm:
+        schedule_by_hand(recur, _by_hand(activation))
     return Cell(init, initial_carry, project, recur)
+
+
+# The derivative of an activation as a function of its value.
+_SLOPES = {
+    jnp.tanh: lambda h: 1 - h * h,
+    jax.nn.relu: lambda h: (h > 0).astype(h.dtype),
+}
+
+
+def _by_hand(activation: Callable[[Array], Array]) -> HandSchedule:
+    def step(product, carry, u):
+        h = activation(u + product(0, carry[0]))
+        return (h,), {"z": _SLOPES[activation](h)}
+
+    return HandSchedule(
+        gates=(1,),
+        scales=(1.0,),
+        step=step,
+        operands=lambda factors, h: (h,),
+        operand=lambda factors, k, dcarry, dz: dcarry[0],
+        update=lambda factors, dcarry, dz: (factors["z"] * dz[0],),
+    )

@@ -2,56 +2,147 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax.base import Params, Schedule
+from rnnjax._by_hand import hand_schedule
+from rnnjax.base import Carry, Cell, Params, Schedule
+from rnnjax.unroll._fused import KEYS
 
 # Measured on 2 cores (AVX2): accumulating a weight gradient step by step costs the
 # traffic of the accumulator, which shows once it leaves the cache; deferring it costs
 # one more forward product over all steps, which shows once the batch is large.
 _CACHE_BYTES = 2 * 2**20
 _SMALL_BATCH = 16
+# Projected input of a block of steps in the hand-scheduled loop: what is larger is
+# evicted before the loop reads it.
+_BLOCK_BYTES = 4 * 2**20
+
+# Rows of the batch from which the transposes around the loop of the hand-written
+# schedule cost more than the better orientation of its products gains.
+_COLUMNS_BELOW = 32
 
 
 class Choice(NamedTuple):
-    """A resolved schedule and one sentence a field on why."""
+    """A resolved schedule, and why.
+
+    Attributes:
+      schedule: without "auto", its ``block`` aside.
+      block: number of steps projected at a time; None for all.
+      reasons: one sentence a field.
+    """
 
     schedule: Schedule
+    block: int | None
     reasons: tuple[str, ...]
 
 
-def choose(schedule: Schedule, weights: Params, batch: int) -> Choice:
+def choose(
+    schedule: Schedule, cell: Cell, weights: Params, first: Carry, length: int
+) -> Choice:
     """Resolves every "auto" of a schedule.
 
     Args:
       schedule: as asked for.
+      cell: what is run.
       weights: what is constant over the sequence, mostly ``params["recurrent"]``.
-      batch: number of rows that one step computes.
+      first: the initial carry of the batch.
+      length: number of steps.
+
+    Raises:
+      ValueError: a backend was asked for that cannot run here.
     """
-    gradient, why = schedule.gradient, "asked for"
-    if gradient == "auto":
-        gradient, why = _gradient(weights, batch)
-    backend = "scan"
-    reasons = (
-        f"backend {backend}: "
-        + ("asked for" if schedule.backend != "auto" else "the only one registered"),
-        f"gradient {gradient}: {why}",
-        "input products: "
-        + (
-            f"hoisted, blocks of {schedule.block} steps"
-            if schedule.block
-            else "hoisted, all steps at once"
-        ),
-        f"remat {schedule.remat}",
+    backend, why = _backend(schedule, cell, weights, first)
+    reasons = [f"backend {backend}: {why}"]
+    if backend == "fused":
+        gradient, why = "deferred", "part of the hand-written schedule"
+    elif schedule.gradient == "auto":
+        gradient, why = _gradient(weights, _rows(first))
+    else:
+        gradient, why = schedule.gradient, "asked for"
+    reasons.append(f"gradient {gradient}: {why}")
+    block = _block(schedule, backend, cell, first, length)
+    hoisted = f"blocks of {block} steps" if block else "all steps at once"
+    reasons += [f"input products: hoisted, {hoisted}", f"remat {schedule.remat}"]
+    schedule = Schedule(gradient, backend, schedule.remat)
+    return Choice(schedule, block, tuple(reasons))
+
+
+def _backend(schedule, cell, weights, first) -> tuple[str, str]:
+    obstacle = _why_not_fused(schedule, cell, weights, first)
+    if schedule.backend == "fused" and obstacle:
+        raise ValueError(
+            f"Schedule(backend='fused'): expected a recurrence that a hand-written "
+            f"schedule can run, but {obstacle}. Leave backend at 'auto', or take "
+            f"'scan'."
+        )
+    if schedule.backend != "auto":
+        return schedule.backend, "asked for"
+    if obstacle:
+        return "scan", obstacle
+    if jax.default_backend() != "cpu":
+        return "scan", "the hand-written schedule is laid out for CPU"
+    layout = "columns" if columns(first) else "rows"
+    return "fused", f"a hand-written schedule of this cell, laid out in {layout}"
+
+
+def _why_not_fused(schedule, cell, weights, first) -> str:
+    """What keeps the hand-written schedule from running; "" for nothing."""
+    if hand_schedule(cell.recur) is None:
+        return "the cell has no hand-written schedule"
+    if schedule.gradient == "autodiff":
+        return "gradient 'autodiff' differentiates the cell's own step"
+    if schedule.remat == "step":
+        return "remat 'step' recomputes the cell's own step"
+    unknown = set(weights) - KEYS
+    if unknown:
+        return f"the hand-written schedule knows no parameters {sorted(unknown)}"
+    leaves = jax.tree.leaves(first)
+    dtypes = {jnp.dtype(leaf.dtype).name for leaf in leaves}
+    if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
+        return f"the hand-written schedule is for float32, not {sorted(dtypes)}"
+    mesh = jax.sharding.get_abstract_mesh()
+    if jax.sharding.AxisType.Explicit in mesh.axis_types:
+        return "the hand-written schedule knows no explicit sharding"
+    return ""
+
+
+def _block(schedule, backend, cell, first, length) -> int | None:
+    if schedule.block is not None:
+        return schedule.block
+    if schedule.remat == "sqrt":
+        return max(1, math.isqrt(max(length - 1, 0)) + 1)
+    if isinstance(schedule.remat, int):
+        return schedule.remat
+    if backend != "fused" or not length:
+        return None
+    h = jax.tree.leaves(first)[0]
+    gates = sum(hand_schedule(cell.recur).gates)  # type: ignore[union-attr]
+    size = gates * h.size * h.dtype.itemsize
+    blocks = max(1, round(length * size / _BLOCK_BYTES))
+    return None if blocks == 1 else -(-length // blocks)
+
+
+def columns(first: Carry) -> bool:
+    """Whether the hand-written schedule transposes: features before the batch."""
+    return (
+        jax.default_backend() == "cpu"
+        and jax.device_count() == 1
+        and _rows(first) < _COLUMNS_BELOW
     )
-    return Choice(Schedule(gradient, backend, schedule.remat, schedule.block), reasons)
 
 
-def _gradient(weights: Params, batch: int) -> tuple[str, str]:
+def _rows(carry: Carry) -> int:
+    """Number of rows that one step computes, from the first leaf of its carry."""
+    leaves = jax.tree.leaves(carry)
+    return math.prod(leaves[0].shape[:-1]) if leaves else 1
+
+
+def _gradient(weights: Any, batch: int) -> tuple[str, str]:
     size = sum(
         np.prod(leaf.shape) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(weights)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from rnnjax._by_hand import hand_schedule
 from rnnjax._checks import as_arrays, batch_shape_of, check_carry, check_flags
 from rnnjax._compat import deferrable
 from rnnjax.base import (
@@ -19,15 +19,15 @@ from rnnjax.base import (
     Params,
     PyTree,
     Schedule,
-    Shape,
     StepKey,
     StepKeys,
     step_keys,
 )
 from rnnjax.unroll._blocks import fixed_type, scan_blocks
+from rnnjax.unroll._fused import fused_scan
 from rnnjax.unroll._masking import canonical_flags, select, zero_where_masked
 from rnnjax.unroll._scan import NOT_DEFERRABLE, scan_closure
-from rnnjax.unroll._schedules import Choice, choose
+from rnnjax.unroll._schedules import choose, columns
 
 
 def step_cell(
@@ -79,31 +79,48 @@ def unroll_cell(
         keys = StepKeys(keys.sequence, keys.step[::-1])
     first = cell.initial_carry(params, batch_shape)
     carry = _given_carry(carry, first)
-    schedule = _choice(cell, schedule, params, batch_shape).schedule
+    weights = params["recurrent"]
+    schedule, block, _ = choose(schedule, cell, weights, first, length)
+    hand = hand_schedule(cell.recur) if schedule.backend == "fused" else None
 
-    def run_block(carry, block):
-        xs, resets, mask, step = block
-        u = _project(cell, params, xs, keys and StepKeys(keys.sequence, step))
-
-        def recur(carry, inputs):
-            u, reset, mask = inputs
-            start = carry if reset is None else select(reset, first, carry)
-            new_carry, y = cell.recur(params["recurrent"], start, u)
-            return select(mask, new_carry, carry), y
-
-        steps = jax.tree.leaves(xs)[0].shape[0]
-        carry, ys = _recurrence(
-            recur, carry, (u, resets, mask), steps, schedule, reverse
-        )
+    def run_block(carry, inputs):
+        xs, resets, mask, step = inputs
+        block_keys = None if keys is None else StepKeys(keys.sequence, step)
+        u = _project(cell, params, xs, block_keys)
+        if hand is not None:
+            carry, ys = fused_scan(
+                hand,
+                weights,
+                carry,
+                first,
+                u,
+                resets,
+                mask,
+                columns=columns(first),
+                reverse=reverse,
+            )
+        else:
+            steps = jax.tree.leaves(xs)[0].shape[0]
+            carry, ys = loop(carry, (u, resets, mask), steps)
         if cell.readout is not None:
             ys = jax.vmap(cell.readout, (None, 0, 0, 0))(params, ys, xs, u)
         return carry, zero_where_masked(mask, ys)
 
+    def loop(carry, inputs, steps):
+        def recur(carry, inputs):
+            u, reset, mask = inputs
+            start = carry if reset is None else select(reset, first, carry)
+            new_carry, y = cell.recur(weights, start, u)
+            return select(mask, new_carry, carry), y
+
+        return _recurrence(recur, carry, inputs, steps, schedule, reverse)
+
+    keeps_blocks = schedule.remat not in ("none", "step")
     return scan_blocks(
-        run_block,
+        jax.checkpoint(run_block) if keeps_blocks else run_block,
         carry,
-        (xs, resets, mask, keys and keys.step),
-        block=schedule.block or max(length, 1),
+        (xs, resets, mask, None if keys is None else keys.step),
+        block=block or max(length, 1),
         length=length,
         reverse=reverse,
     )
@@ -113,8 +130,9 @@ def explain_cell(
     cell: Cell, schedule: Schedule, params: Params, xs: PyTree
 ) -> Explanation:
     """What `unroll_cell` does for these shapes, as `RNN.explain`."""
-    _, *batch_shape = batch_shape_of("xs", xs, cell.event_ndim, time=True)
-    schedule, reasons = _choice(cell, schedule, params, tuple(batch_shape))
+    length, *batch_shape = batch_shape_of("xs", xs, cell.event_ndim, time=True)
+    first = jax.eval_shape(lambda p: cell.initial_carry(p, tuple(batch_shape)), params)
+    schedule, _, reasons = choose(schedule, cell, params["recurrent"], first, length)
     name = getattr(cell.init, "__qualname__", "cell").split(".")[0]
     gradient = schedule.gradient
     if gradient == "deferred" and not _is_deferrable(cell, params, xs, batch_shape):
@@ -152,13 +170,6 @@ def _given_carry(carry: Carry | None, first: Carry) -> Carry:
         return first
     check_carry(carry, first)
     return jax.tree.map(jnp.asarray, carry)
-
-
-def _choice(
-    cell: Cell, schedule: Schedule, params: Params, batch_shape: Shape
-) -> Choice:
-    del cell  # the backends registered beside a cell will be looked up here
-    return choose(schedule, params["recurrent"], math.prod(batch_shape))
 
 
 def _project(cell: Cell, params: Params, xs: PyTree, keys: StepKeys | None) -> PyTree:

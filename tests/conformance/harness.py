@@ -22,8 +22,8 @@ from rnnjax import Schedule
 from tests.conformance.registry import BY_NAME, B, T
 
 PLATFORM = os.environ.get("RNNJAX_TEST_PLATFORM", "cpu")
-DEFERRED = Schedule(gradient="deferred")
-AUTODIFF = Schedule(gradient="autodiff")
+DEFERRED = Schedule(gradient="deferred", backend="scan")
+AUTODIFF = Schedule(gradient="autodiff", backend="scan")
 COUNTER = itertools.count()
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 

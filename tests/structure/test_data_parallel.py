@@ -13,8 +13,9 @@ from tests.structure import hlo
 T, B, F, H = 16, 32, 24, 40
 
 
-def compiled_gradient(how, gradient):
-    rnn, xs = rnnjax.lstm(H, schedule=Schedule(gradient=gradient)), jnp.ones((T, B, F))
+def compiled_gradient(how, gradient, backend="scan"):
+    schedule = Schedule(gradient=gradient, backend=backend)
+    rnn, xs = rnnjax.lstm(H, schedule=schedule), jnp.ones((T, B, F))
     params = rnn.init(jax.random.key(0), xs[0])
 
     def loss(params, xs):
@@ -38,6 +39,13 @@ def compiled_gradient(how, gradient):
 def collectives_of(text):
     everything = (i for lines in hlo.computations(text).values() for i in lines)
     return [i for i in everything if i.opcode.startswith(hlo.COLLECTIVES)]
+
+
+@pytest.mark.parametrize("how", ["jit", "shard_map"])
+def test_so_it_is_under_the_schedule_written_by_hand(how):
+    loops = hlo.innermost_loops(compiled_gradient(how, "auto", "fused"))
+    assert not any(loop.collectives for loop in loops)
+    assert [len(loop.products) for loop in loops] == [1, 1]
 
 
 @pytest.mark.parametrize("how", ["jit", "shard_map", "explicit"])

@@ -59,8 +59,8 @@ def gradient_of(rnn, **options):
 
 
 @functools.cache
-def compiled_gradient(cell, gradient):
-    rnn, xs = cell(Schedule(gradient=gradient)), jnp.ones((T, B, F))
+def compiled_gradient(cell, gradient, backend="scan"):
+    rnn, xs = cell(Schedule(gradient=gradient, backend=backend)), jnp.ones((T, B, F))
     params = rnn.init(jax.random.key(0), xs[0])
     return hlo.optimised(gradient_of(rnn), params, xs)
 
@@ -78,6 +78,13 @@ def test_the_loops_have_the_recurrent_products_alone(cell):
     """So neither the input product nor that of a weight gradient is among them."""
     forward, backward, _ = PRODUCTS[cell]
     loops = hlo.innermost_loops(compiled_gradient(cell, "deferred"))
+    assert [results(loop) for loop in loops] == [sizes(B, forward), sizes(B, backward)]
+
+
+@pytest.mark.parametrize("cell", [simple, lstm, gru, gru_reset_after])
+def test_so_have_those_of_the_schedule_written_by_hand(cell):
+    forward, backward, _ = PRODUCTS[cell]
+    loops = hlo.innermost_loops(compiled_gradient(cell, "auto", "fused"))
     assert [results(loop) for loop in loops] == [sizes(B, forward), sizes(B, backward)]
 
 
@@ -101,7 +108,7 @@ def test_an_input_product_in_the_loop_is_seen():
 
 
 def test_resets_mask_and_reverse_add_no_product():
-    rnn, xs = lstm(Schedule(gradient="deferred")), jnp.ones((T, B, F))
+    rnn, xs = lstm(Schedule(gradient="deferred", backend="scan")), jnp.ones((T, B, F))
     params = rnn.init(jax.random.key(0), xs[0])
 
     def gradient(params, xs, resets, mask):
@@ -115,7 +122,7 @@ def test_resets_mask_and_reverse_add_no_product():
 
 @pytest.mark.parametrize("layers", [2])
 def test_each_layer_of_a_stack_has_its_own_two_loops(layers):
-    rnn = rnnjax.stack(*[lstm(Schedule(gradient="deferred"))] * layers)
+    rnn = rnnjax.stack(*[lstm(Schedule(gradient="deferred", backend="scan"))] * layers)
     xs = jnp.ones((T, B, F))
     params = rnn.init(jax.random.key(0), xs[0])
     loops = hlo.innermost_loops(hlo.optimised(gradient_of(rnn), params, xs))
@@ -125,7 +132,7 @@ def test_each_layer_of_a_stack_has_its_own_two_loops(layers):
 
 @pytest.mark.parametrize("remat", ["none", "step"])
 def test_no_weight_gradient_in_the_innermost_loop_of_blocks(remat):
-    schedule = Schedule(gradient="deferred", block=T // 4, remat=remat)
+    schedule = Schedule("deferred", "scan", remat, block=T // 4)
     rnn, xs = lstm(schedule), jnp.ones((T, B, F))
     params = rnn.init(jax.random.key(0), xs[0])
     loops = hlo.innermost_loops(hlo.optimised(gradient_of(rnn), params, xs))

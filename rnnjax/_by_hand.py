@@ -1,0 +1,66 @@
+"""Recurrences scheduled by hand: what a cell may say of itself beside its equations.
+
+A cell whose step is elementwise but for products with recurrent kernels can be run with
+the products laid out for the device, the nonlinearities in few passes, and a backward
+loop that holds nothing but multiplications and those products. `HandSchedule` is what
+the engine needs to know for that; `schedule_by_hand` ties it to the cell's `recur`. A
+wrapper that replaces `recur` thereby loses it, and runs the general path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from rnnjax.base import Array, Carry
+
+
+class HandSchedule(NamedTuple):
+    r"""One step, split at its products, and its linearisation.
+
+    The functions are written for one step and for any layout of the batch: gates follow
+    one another on the last axis. With ``W_k`` the columns of the recurrent kernel that
+    product ``k`` takes, ``u_k`` the same columns of the projected input and ``q_k`` its
+    operand, the pre-activations are ``z_k = u_k + s_k * (q_k W_k)``; ``s_k`` is 1
+    unless `product_scale` says otherwise. Carries are tuples, ``h`` first, and
+    ``y_t = h_t``.
+
+    The four functions of the linearisation are elementwise, and the first argument of
+    each is the `step`'s ``factors``. The products between them are the engine's.
+
+    Attributes:
+      gates: number of gates of each product.
+      scales: of each gate, what its columns of kernel and input are multiplied by
+        before `step` sees them: one half for a sigmoid,
+        ``sigmoid(x) = tanh(x / 2) / 2 + 1 / 2``, so that one pass of tanh serves all
+        gates. Derivatives are with respect to the scaled ``z``.
+      step: ``(product, carry, u) -> (carry, factors)``; ``product(k, q)`` is
+        ``q_k W_k``, scaled, and ``factors`` a dict of what the others need.
+      operands: ``(factors, h) -> (q_0, ...)``.
+      operand: ``(factors, k, dcarry, dz) -> dq_k``; ``dz`` holds those before ``k``.
+      update: ``(factors, dcarry, dz) -> dcarry`` of the step.
+      product_scale: ``factors -> (s_0, ...)``; None where all are 1.
+    """
+
+    gates: tuple[int, ...]
+    scales: tuple[float, ...]
+    step: Callable[..., tuple[Carry, dict[str, Array]]]
+    operands: Callable[..., tuple[Array, ...]]
+    operand: Callable[..., Array]
+    update: Callable[..., Carry]
+    product_scale: Callable[..., tuple[Array, ...]] | None = None
+
+
+_registered: WeakKeyDictionary[Callable, HandSchedule] = WeakKeyDictionary()
+
+
+def schedule_by_hand(recur: Callable, schedule: HandSchedule) -> Callable:
+    """``recur``, known to the engine to have that schedule."""
+    _registered[recur] = schedule
+    return recur
+
+
+def hand_schedule(recur: Any) -> HandSchedule | None:
+    """The schedule tied to ``recur``."""
+    return _registered.get(recur)
