@@ -55,7 +55,7 @@ class Config:
     dropout: float = 0.0
     """Probability of dropping a feature, before and after each recurrent layer."""
 
-    steps: int = 1500
+    steps: int = 1_100
     """Number of optimiser steps."""
 
     batch_size: int = 32
