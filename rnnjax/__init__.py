@@ -39,7 +39,7 @@ from rnnjax.combinators import (
     with_carries,
     zoneout,
 )
-from rnnjax.unroll import scan
+from rnnjax.unroll import linear_scan, scan
 
 __version__ = _version("rnnjax")
 
@@ -64,6 +64,7 @@ __all__ = [
     "initializers",
     "last_step",
     "layer",
+    "linear_scan",
     "lstm",
     "max_pool",
     "mean_pool",

@@ -2,6 +2,7 @@
 
 from rnnjax.unroll._blocks import fixed_type, scan_blocks
 from rnnjax.unroll._deferred import depends
+from rnnjax.unroll._linear_scan import linear_scan
 from rnnjax.unroll._masking import canonical_flags, select, zero_where_masked
 from rnnjax.unroll._scan import scan
 from rnnjax.unroll._unroll import (
@@ -17,6 +18,7 @@ __all__ = [
     "depends",
     "explain_cell",
     "fixed_type",
+    "linear_scan",
     "scan",
     "scan_blocks",
     "select",
