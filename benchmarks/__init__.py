@@ -1,0 +1,1 @@
+"""What rnnjax costs beside its peers: ``python -m benchmarks [suite]``."""

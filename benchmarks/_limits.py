@@ -1,0 +1,57 @@
+"""What no schedule can undercut, and the products without the rest of the network."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from ._problem import Shape
+from ._tasks import Task, compiled
+
+
+def products_only(gates: int, shape: Shape, *, gradient: bool) -> Task:
+    """The matrix products of one run in the same loops, and nothing else.
+
+    The input product stands before the loop. With ``gradient`` a second loop multiplies
+    by the transposed recurrent kernel, and the products of the weight and input
+    gradients stand behind it.
+    """
+    steps, batch, features, hidden = shape
+    wide = (steps, batch, gates * hidden)
+    args = (
+        jnp.full((steps, batch, features), 0.5),
+        jnp.full((steps, batch, hidden), 0.5),
+        jnp.full(wide, 0.5),
+        jnp.full((features, gates * hidden), 1e-3),
+        jnp.full((hidden, gates * hidden), 1 / (gates * hidden)),  # h stays 0.5
+    )
+
+    def forward(xs, hs, zs, kernel, recurrent):
+        def step(h, _):
+            return sum(jnp.split(h @ recurrent, gates, -1)), None
+
+        return xs @ kernel, lax.scan(step, hs[0], None, steps)[0]
+
+    def backward(xs, hs, zs, kernel, recurrent):
+        def step(h, _):
+            return jnp.tile(h, gates) @ recurrent.T, None
+
+        rows = lambda a: a.reshape(-1, a.shape[-1])  # noqa: E731
+        return (
+            lax.scan(step, hs[0], None, steps)[0],
+            rows(xs).T @ rows(zs),
+            rows(hs).T @ rows(zs),
+            zs @ kernel.T,
+        )
+
+    def both(*args):
+        return forward(*args), backward(*args)
+
+    products = compiled(both if gradient else forward, *args)
+    return Task(
+        lambda: jax.block_until_ready(products.call(*args)),
+        lambda: None,
+        products.seconds,
+        products.temporary_bytes,
+    )

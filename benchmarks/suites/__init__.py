@@ -1,0 +1,24 @@
+"""One suite a file."""
+
+from .compile import Compile
+from .devices import Devices
+from .generic import Generic
+from .memory import Memory
+from .parallel import Parallel
+from .scaling import Scaling
+from .streaming import Streaming
+from .unroll import Unroll
+
+SUITES = {
+    suite.name: suite
+    for suite in (
+        Unroll,
+        Memory,
+        Compile,
+        Streaming,
+        Generic,
+        Parallel,
+        Scaling,
+        Devices,
+    )
+}
