@@ -1,10 +1,11 @@
 """`linear_scan`: a linear recurrence, parallel in time where that is faster.
 
 Its tangent ``dh_t = a_t dh_{t-1} + (da_t h_{t-1} + db_t)`` is a linear recurrence with
-the same ``a``. As equations for all of ``dh`` at once that is a linear system, and it is
-stated as one by `jax.lax.custom_linear_solve`: solved from the first step to the last,
-and its transpose, the reverse pass, from the last to the first. So every derivative is
-made of the backend that runs the recurrence, and keeps ``a`` and ``hs``, nothing else.
+the same ``a``. As equations for all of ``dh`` at once that is a linear system, and it
+is stated as one by `jax.lax.custom_linear_solve`: solved from the first step to the
+last, and its transpose, the reverse pass, from the last to the first. So every
+derivative is made of the backend that runs the recurrence, and keeps ``a`` and ``hs``
+alone.
 """
 
 from __future__ import annotations
@@ -98,11 +99,11 @@ def linear_scan(
 def choose_backend(backend: str) -> str:
     """What "auto" stands for on this device.
 
-    Measured on 2 cores, T from 1024 to 131072 and 1 to 4096 channels: a step of the loop
-    costs 10 ns to 1 us there, and the loop moves the fewest bytes, so that no other
-    backend is faster by more than the noise, and mostly they are 1.3 to 4 times slower.
-    Where every operation has to be launched, the one with the fewest is taken: that is
-    not measured yet.
+    Measured on 2 cores, T from 1024 to 131072 and 1 to 4096 channels: a step of the
+    loop costs 10 ns to 1 us there, and the loop moves the fewest bytes, so that no
+    other backend is faster by more than the noise, and mostly they are 1.3 to 4 times
+    slower. Where every operation has to be launched, the one with the fewest is taken:
+    that is not measured yet.
     """
     if backend != "auto":
         return backend

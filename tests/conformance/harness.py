@@ -2,7 +2,7 @@
 
 Compiling dominates the time of these tests. So one function a row and schedule gives
 outputs and gradients, resets and mask are always its arguments, and the properties
-evaluate it at different arguments. The compiler is asked for speed of compilation.
+evaluate it at different arguments.
 """
 
 from __future__ import annotations
@@ -28,32 +28,15 @@ COUNTER = itertools.count()
 EXACT = {"rtol": 1e-9, "atol": 1e-9}
 
 
-@functools.cache
-def quick() -> dict[str, Any]:
-    """Compiler options that compile several times faster; those that this jax knows."""
-    known = {}
-    if PLATFORM == "cpu":
-        for name, value in (
-            ("xla_backend_optimization_level", 0),
-            ("xla_cpu_use_fusion_emitters", False),
-        ):
-            try:
-                jax.jit(jnp.negative, compiler_options={name: value})(1.0)
-            except jax.errors.JaxRuntimeError:
-                continue
-            known[name] = value
-    return known
-
-
 def compiled(function, traces=1):
-    """`function` under jit, compiled quickly; tracing it more often raises."""
+    """`function` under jit; tracing it more often raises."""
 
     def named(*args):
         return function(*args)
 
     named.__name__ = f"{function.__name__}_{next(COUNTER)}"  # chex counts by name
     limited = chex.assert_max_traces(named, n=traces)
-    return jax.jit(limited, compiler_options=quick())
+    return jax.jit(limited)
 
 
 # --- trees with leaves of every kind -------------------------------------------------
@@ -231,13 +214,13 @@ def loop(row, rnn):
 def step_loop(row, rnn, a, carries=False):
     length = a.mask.shape[0]
     keys = rnnjax.step_keys(a.key, length) if row.has_key else [None] * length
-    carry, ys = a.carry, []
+    carry, ys, step = a.carry, [], jax.jit(rnn.step)
     for t in range(length):
         x = jax.tree.map(lambda leaf, t=t: leaf[t], a.xs)
         reset = a.resets[t] & a.mask[t]
         if row.cut and t and t % row.cut == 0:
             carry = jax.tree.map(jax.lax.stop_gradient, carry)
-        new, y = rnn.step(a.params, carry, x, reset=reset, key=keys[t])
+        new, y = step(a.params, carry, x, reset=reset, key=keys[t])
         carry = select(a.mask[t], new, carry)
         # The layer under test is `with_carries`: its second output is the carry.
         ys.append(

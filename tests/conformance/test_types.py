@@ -1,5 +1,7 @@
 """Shapes, dtypes and traces of every row. Traced alone: nothing here compiles."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,7 @@ from tests.conformance.harness import (
     layer,
     unroll,
 )
-from tests.conformance.registry import B, H, T, rows
+from tests.conformance.registry import BY_NAME, B, H, T, rows
 
 DTYPES = ["bfloat16", "float32"]
 
@@ -25,9 +27,11 @@ def types(tree):
     return jax.tree.map(lambda a: (a.shape, a.dtype), tree)
 
 
-def shape_of(row, dtype, length=T, batch=(B,)):
+@functools.cache
+def shape_of(name, dtype, length=T, batch=(B,)):
     """Types of parameters, first carry, last carry, outputs and gradients of a row."""
-    rnn, generator = layer(row.name, DEFERRED, dtype), np.random.default_rng(0)
+    row, rnn = BY_NAME[name], layer(name, DEFERRED, dtype)
+    generator = np.random.default_rng(0)
     xs = jax.tree.map(jnp.asarray, row.inputs(generator, (length, *batch), dtype))
     x = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), xs)
 
@@ -53,7 +57,7 @@ def shape_of(row, dtype, length=T, batch=(B,)):
 @pytest.mark.parametrize("dtype", DTYPES)
 @rows()
 def test_the_carry_keeps_its_type_and_outputs_have_the_dtype(row, dtype):
-    given, first, (last, ys), gradients = shape_of(row, dtype)
+    given, first, (last, ys), gradients = shape_of(row.name, dtype)
     assert types(last) == types(first)
     assert types(gradients) == types(given)
     for leaf in jax.tree.leaves(ys if row.zeros else ys[0]):
@@ -67,7 +71,7 @@ def test_a_step_has_the_types_of_unroll(row):
         rnn = layer(row.name, DEFERRED, dtype)
         generator = np.random.default_rng(0)
         x = jax.tree.map(jnp.asarray, row.inputs(generator, (B,), dtype))
-        _, first, (_, ys), _ = shape_of(row, dtype)
+        _, first, (_, ys), _ = shape_of(row.name, dtype)
 
         def step(x, rnn=rnn):
             params = rnn.init(jax.random.key(0), x)
@@ -85,9 +89,11 @@ def first_of(tree):
 @rows(main=True)
 def test_no_steps_and_no_examples(row):
     """T = 0 and B = 0: types here, values in test_transformations.py."""
-    _, _, (_, ys), _ = shape_of(row, "float32")
+    _, _, (_, ys), _ = shape_of(row.name, "float32")
     for length, batch in ((0, (B,)), (T, (0,)), (0, (0,)), (0, ())):
-        given, first, (last, empty), gradients = shape_of(row, "float32", length, batch)
+        given, first, (last, empty), gradients = shape_of(
+            row.name, "float32", length, batch
+        )
         assert types(last) == types(first)
         assert types(gradients) == types(given)
         for leaf, full in zip(jax.tree.leaves(empty), jax.tree.leaves(ys), strict=True):

@@ -30,8 +30,7 @@ from tests.conformance.registry import B, T, rows
 
 pytestmark = pytest.mark.usefixtures("x64")
 
-recurrent = rows(where=lambda row: row.schedules)
-main_recurrent = rows(main=True, where=lambda row: row.schedules)
+recurrent = rows(main=True, where=lambda row: row.schedules)
 per_example = rows(main=True, where=lambda row: not row.batch_coupled)
 SCHEDULES = [
     Schedule(gradient="deferred", remat="step", block=2),
@@ -117,7 +116,7 @@ def test_deferred_gradients_are_those_of_autodiff(row):
         assert_close(evaluate(row.name, a), evaluate(row.name, a, AUTODIFF))
 
 
-@main_recurrent
+@recurrent
 def test_forward_mode_is_the_transpose_of_reverse_mode(row):
     """<w, J v> = <J^T w, v>, and the values are those of `unroll`."""
     a, weights = arguments(row.name).padded([np.nan]), cotangents(row.name)

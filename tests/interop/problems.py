@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from rnnjax import Schedule
-from tests.conformance.harness import quick
 
 T, B, F, H = 6, 3, 4, 5
 LENGTHS = [4, 6, 1]
@@ -88,7 +87,7 @@ def check_peer(rnn: Any, run: Callable[..., Any], given: Problem, **options) -> 
     def both(given):
         return results(ours, given), results(run, given)
 
-    got, expected = jax.jit(both, compiler_options=quick())(given)
+    got, expected = jax.jit(both)(given)
     chex.assert_trees_all_close(got, expected, **CLOSE)
 
 

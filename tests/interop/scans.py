@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 import rnnjax
-from tests.conformance.harness import quick
 from tests.interop.problems import CLOSE
 
 T, B, F, H = 6, 2, 3, 5
@@ -28,7 +27,7 @@ def check_same(program: Callable[..., Any], *args: Any, jit: Any = None) -> None
     def both(*args):
         return [program(scan, *args) for scan in SCANS]
 
-    compiled = jit(both) if jit else jax.jit(both, compiler_options=quick())
+    compiled = jit(both) if jit else jax.jit(both)
     expected, got = compiled(*args)
     chex.assert_trees_all_close(got, expected, **CLOSE)
 

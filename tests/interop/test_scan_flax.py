@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 import rnnjax
-from tests.conformance.harness import quick
 from tests.interop.problems import CLOSE, peer, random_like
 from tests.interop.scans import SCANS, XS, B, F, H, check_raises_the_same, check_same
 from tests.structure import hlo
@@ -213,7 +212,7 @@ def test_linen_init_of_a_module_that_scans():
 
 def kernels_in_the_loops(gradient, weights):
     """Sizes of the products in the loops that are as large as a kernel, or several."""
-    text = hlo.optimised(gradient, weights, compiler_options=quick())
+    text = hlo.optimised(gradient, weights)
     products = [p for loop in hlo.innermost_loops(text) for p in loop.products]
     kernels = [math.prod(a.shape) for a in jax.tree.leaves(weights) if a.ndim == 2]
     sizes = {gates * size for size in kernels for gates in (1, 2, 3, 4)}

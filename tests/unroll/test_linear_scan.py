@@ -236,7 +236,5 @@ def test_bad_arguments():
         linear_scan(a, b, resets=np.ones((T, B)))
     with pytest.raises(ValueError, match=r"resets: expected shape \(7, 2\)"):
         linear_scan(a, b, resets=np.ones((B, T), bool))
-    with pytest.raises(
-        ValueError, match=r"backend: expected 'auto' or one of .*tree"
-    ):
+    with pytest.raises(ValueError, match=r"backend: expected 'auto' or one of .*tree"):
         linear_scan(a, b, backend="tree")
