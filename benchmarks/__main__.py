@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Sequence
 
+HELP = ("-h", "--help")
 EXTRAS = {"matplotlib", "rich", "tyro"}
 # JAX would take most of a GPU's memory and leave torch none.
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs one suite, or all of them; see ``--help``."""
+    """Runs one suite; all of them where none is named. See ``--help``."""
     try:
         import tyro
 
@@ -26,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"benchmarks needs {error.name}, which is not installed. "
             "From the repository: pip install -e '.[bench]'"
         )
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or (arguments[0].startswith("-") and arguments[0] not in HELP):
+        arguments.insert(0, "all")
     settings = tyro.extras.subcommand_cli_from_dict(
         {"all": All, **SUITES}, prog="python -m benchmarks", args=arguments
     )

@@ -11,7 +11,6 @@ from ._tasks import Absent, Task, difference
 
 LIMIT = "arithmetic limit"
 PRODUCTS = "products only"
-ASIDE = (LIMIT, PRODUCTS)
 
 
 class Case(NamedTuple):
@@ -106,7 +105,7 @@ def compare(
 
 
 def _rates(work: Work, seconds: float) -> dict[str, float]:
-    peaks = _machine.peaks(_machine.describe()["device"])
+    peaks = _machine.PEAKS.get(_machine.describe()["device"])
     rates = {"tokens_per_second": work.tokens / seconds}
     if peaks:
         rates["flops_percent"] = 100 * work.flops / seconds / peaks.flops

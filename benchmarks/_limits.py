@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -11,11 +14,28 @@ from ._tasks import Task, compiled
 
 
 def products_only(gates: int, shape: Shape, *, gradient: bool) -> Task:
+    """`products` as a contender; it has no results to compare."""
+    f, args = products(gates, shape, gradient=gradient)
+    made = compiled(f, *args)
+    return Task(
+        lambda: jax.block_until_ready(made.call(*args)),
+        lambda: None,
+        made.seconds,
+        made.temporary_bytes,
+    )
+
+
+def products(
+    gates: int, shape: Shape, *, gradient: bool
+) -> tuple[Callable[..., Any], tuple[jax.Array, ...]]:
     """The matrix products of one run in the same loops, and nothing else.
 
     The input product stands before the loop. With ``gradient`` a second loop multiplies
     by the transposed recurrent kernel, and the products of the weight and input
     gradients stand behind it.
+
+    Returns:
+      The function and its arguments.
     """
     steps, batch, features, hidden = shape
     wide = (steps, batch, gates * hidden)
@@ -48,10 +68,4 @@ def products_only(gates: int, shape: Shape, *, gradient: bool) -> Task:
     def both(*args):
         return forward(*args), backward(*args)
 
-    products = compiled(both if gradient else forward, *args)
-    return Task(
-        lambda: jax.block_until_ready(products.call(*args)),
-        lambda: None,
-        products.seconds,
-        products.temporary_bytes,
-    )
+    return both if gradient else forward, args

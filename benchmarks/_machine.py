@@ -32,8 +32,8 @@ class Peaks(NamedTuple):
     """Bytes/s of its memory."""
 
 
-# By the start of device_kind, the longest that fits. JAX multiplies float32 arrays by
-# default in TF32 on NVIDIA devices that have it, and in bfloat16 on TPUs.
+# By device_kind. JAX multiplies float32 arrays by default in TF32 on NVIDIA devices
+# that have it, and in bfloat16 on TPUs.
 PEAKS = {
     "NVIDIA A100-SXM4-40GB": Peaks(156e12, 1.555e12),
     "NVIDIA A100-SXM4-80GB": Peaks(156e12, 2.039e12),
@@ -49,19 +49,14 @@ PEAKS = {
     "NVIDIA L4": Peaks(60e12, 0.3e12),
     "NVIDIA L40S": Peaks(183e12, 0.864e12),
     "Tesla T4": Peaks(8.1e12, 0.32e12),
-    "Tesla V100-SXM2": Peaks(15.7e12, 0.9e12),
+    "Tesla V100-SXM2-16GB": Peaks(15.7e12, 0.9e12),
+    "Tesla V100-SXM2-32GB": Peaks(15.7e12, 0.9e12),
     "TPU v4": Peaks(275e12, 1.228e12),
     "TPU v5 lite": Peaks(197e12, 0.819e12),
     "TPU v5": Peaks(459e12, 2.765e12),
     "TPU v6 lite": Peaks(918e12, 1.64e12),
     "TPU7x": Peaks(2307e12, 7.38e12),
 }
-
-
-def peaks(device_kind: str) -> Peaks | None:
-    """The published peaks; None for a device that is not in the table."""
-    fitting = [kind for kind in PEAKS if re.match(rf"{re.escape(kind)}\b", device_kind)]
-    return PEAKS[max(fitting, key=len)] if fitting else None
 
 
 def cores() -> int:

@@ -15,7 +15,7 @@ import matplotlib.ticker
 import rich.box
 import rich.table
 
-from ._compare import ASIDE, where
+from ._compare import LIMIT, PRODUCTS, where
 
 
 def number(value: float) -> str:
@@ -118,8 +118,9 @@ def heading(result: dict[str, Any]) -> str:
     """The machine in one line."""
     machine = result["machine"]
     return (
-        f"{machine['device']}, {machine['devices']} device(s), {machine['cores']} "
-        f"cores, jax {machine['versions']['jax']}, float32, {machine['date']}"
+        f"{machine['device']}, devices: {machine['devices']}, cores: "
+        f"{machine['cores']}, jax {machine['versions']['jax']}, float32, "
+        f"{machine['date']}"
     )
 
 
@@ -147,7 +148,7 @@ def plot(result: dict[str, Any], path: Path) -> None:
         draw(axis, spec, cases, styles)
         axis.set_title(title, fontsize=9, loc="left")
         axis.set_ylabel(HEADINGS[spec["y"]], fontsize=8)
-        axis.tick_params(labelsize=8)
+        axis.tick_params(labelsize=8, which="both")
         axis.grid(alpha=0.25)
     for axis in axes.flat[len(panels) :]:
         axis.axis("off")
@@ -181,12 +182,12 @@ def _panels(result):
 
 
 def _style(name: str, place: int) -> dict[str, Any]:
-    if name in ASIDE:
-        marker = "_" if place % 2 else "1"
+    if name in (LIMIT, PRODUCTS):
+        marker = "_" if name == LIMIT else "1"
         return {"color": "gray", "marker": marker, "markersize": 8}
     return {
         "color": plt.get_cmap("tab10")(place % 10),
-        "marker": "osD^vP*Xph"[place % 10],
+        "marker": "osD^vP*Xph"[(place + place // 10) % 10],
         "markersize": 6,
     }
 

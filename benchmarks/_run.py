@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from . import _machine, _report
 from ._compare import where
 from ._suite import Suite
 
+WIDTH = 170
+"""Of the tables where the output is no terminal."""
+
 
 def run(suite: Suite) -> dict[str, Any]:
     """Runs a suite, prints its tables, writes its JSON and its plot.
@@ -22,7 +26,8 @@ def run(suite: Suite) -> dict[str, Any]:
     Returns:
       The result, as in the JSON.
     """
-    console = rich.console.Console(highlight=False)
+    width = None if sys.stdout.isatty() else WIDTH
+    console = rich.console.Console(highlight=False, width=width)
     suite = suite.tiny() if suite.dry_run else suite
     suite.prepare()
     start = time.perf_counter()

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from . import _compare
 from ._compare import Case
-from ._problem import Work
+from ._problem import Shape, Work
 from ._tasks import Task
 
 
@@ -52,6 +52,13 @@ class Suite:
 
     name: ClassVar[str]
     plots: ClassVar[tuple[Plot, ...]] = ()
+
+    def __post_init__(self) -> None:
+        """Checks what would fail after the first comparisons."""
+        if self.rounds < 1:
+            raise ValueError(f"Expected --rounds at least 1, got {self.rounds}.")
+        for shape in getattr(self, "shapes", ()):
+            Shape.parse(shape)
 
     def prepare(self) -> None:
         """Sets up JAX, before its first use."""

@@ -56,7 +56,7 @@ class Devices(Suite):
 
     def tiny(self):
         return dataclasses.replace(
-            self, rounds=2, cells=("lstm",), shape=_problem.TINY, counts=(2,)
+            self, rounds=2, cells=("simple",), shape=_problem.TINY, counts=(2,)
         )
 
     def cases(self) -> Iterator[Case]:
