@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 CORE = [
     {"_compat", "_extras"},
     {"base"},
-    {"_checks", "_norm"},
+    {"_checks", "_norm", "_by_hand"},
     {"initializers", "cells", "unroll"},
     {"combinators"},
     {"_aliases", "_explain", "_summary"},
