@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax._checks import batch_shape_of
-from rnnjax.base import Carry, Cell, Shape, StepKey
+from rnnjax.base import Carry, Cell, Params, Shape, StepKey
 from rnnjax.combinators._stateless import check_rate
 from rnnjax.unroll import select
 
@@ -22,9 +22,9 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
     expectation, ``rate``.
 
     An output that *is* a leaf of the carry (the ``h`` of every cell of `rnnjax.cells`)
-    is the blended leaf. It is found by identity, which `jax.jit` and `jax.checkpoint`
-    around ``recur`` hide: give the cell without them. Leaves that are not floating
-    point (a time index, a key) are never kept back.
+    is the blended leaf; it is found in the program of ``recur``, also inside `jax.jit`
+    and `jax.checkpoint`. Leaves that are not floating point (a time index, a key) are
+    never kept back.
 
     Args:
       cell: a `Cell`. Its layer is ``layer(zoneout(cells.lstm(8), 0.1), schedule)``.
@@ -80,6 +80,7 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
 
     def recur(w, carry, u):
         u, masks = u
+        follows = _leaves_of_carry(cell.recur, w, carry, u)
         new, y = cell.recur(w, carry, u)
         leaves, structure = jax.tree.flatten(new)
         blended = []
@@ -92,11 +93,12 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
                 leaf = p * old + (1 - p) * leaf
             blended.append(leaf)
 
-        def follow(out):
-            same = (b for n, b in zip(leaves, blended, strict=True) if n is out)
-            return next(same, out)
-
-        return structure.unflatten(blended), jax.tree.map(follow, y)
+        outs, of_outs = jax.tree.flatten(y)
+        outs = [
+            out if i is None else blended[i]
+            for out, i in zip(outs, follows, strict=True)
+        ]
+        return structure.unflatten(blended), of_outs.unflatten(outs)
 
     inner = cell.readout
     readout = inner and (lambda params, y, x, u: inner(params, y, x, u[0]))
@@ -109,6 +111,36 @@ def zoneout(cell: Cell, rate: Any) -> Cell:
         readout,
         event_ndim=cell.event_ndim,
     )
+
+
+def _leaves_of_carry(recur, w: Params, carry: Carry, u: Any) -> list[int | None]:
+    """For each leaf of the output of a step, which leaf of the new carry it is.
+
+    Read off the jaxpr, since objects that `jax.jit` returns are never the same.
+    """
+    closed, (new, _) = jax.make_jaxpr(recur, return_shape=True)(w, carry, u)
+    sources = [_source(closed.jaxpr, var) for var in closed.jaxpr.outvars]
+    count = len(jax.tree.leaves(new))
+    carried = sources[:count]
+    return [carried.index(s) if s in carried else None for s in sources[count:]]
+
+
+# Primitives that apply their one inner jaxpr to their operands, once.
+_CALLS = ("jit", "closed_call", "remat2", "custom_jvp_call", "custom_vjp_call")
+
+
+def _source(jaxpr: Any, var: Any) -> Any:
+    """What identifies a value of a jaxpr: its variable in the innermost call."""
+    eqn = next((e for e in jaxpr.eqns if any(v is var for v in e.outvars)), None)
+    if eqn is None or eqn.primitive.name not in _CALLS:
+        return id(var)
+    inner = eqn.params.get("jaxpr", eqn.params.get("call_jaxpr"))
+    inner = getattr(inner, "jaxpr", inner)
+    result = inner.outvars[eqn.outvars.index(var)]
+    for operand, given in zip(eqn.invars, inner.invars, strict=True):
+        if given is result:
+            return _source(jaxpr, operand)
+    return id(eqn), _source(inner, result)
 
 
 def _pairs(carry: Carry, rate: Any) -> list[tuple[Any, float]]:

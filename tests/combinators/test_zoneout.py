@@ -100,6 +100,49 @@ def test_rate_zero_is_the_plain_cell_and_gradients_agree():
     chex.assert_trees_all_close(*grads, rtol=1e-5, atol=1e-6)
 
 
+def through_custom_vjp(f):
+    wrapped = jax.custom_vjp(f)
+    wrapped.defvjp(lambda *args: jax.vjp(f, *args), lambda vjp, g: vjp(g))
+    return wrapped
+
+
+WRAPS = [jax.jit, lambda f: jax.jit(jax.checkpoint(f)), through_custom_vjp]
+
+
+@pytest.mark.parametrize("wrap", WRAPS, ids=["jit", "checkpoint", "custom_vjp"])
+@pytest.mark.parametrize("key", [None, KEY], ids=["evaluation", "training"])
+def test_the_output_is_the_blended_carry_behind_a_call(wrap, key):
+    cell = rnnjax.cells.lstm(4)
+    rnn, params = build(cell, 0.5)
+    expected = rnn.unroll(params, None, XS, key=key)
+    wrapped, _ = build(cell._replace(recur=wrap(cell.recur)), 0.5)
+    got = wrapped.unroll(params, None, XS, key=key)
+    chex.assert_trees_all_close(got, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_an_output_that_is_no_leaf_of_the_carry_is_left_alone():
+    """Among them what a call is given and passes on, and another result of it."""
+    inner = rnnjax.cells.simple(4)
+
+    @jax.jit
+    def recur(w, carry, u):
+        new, y = inner.recur(w, carry, u)
+        return new, {"h": y, "u": u, "before": carry, "twice": 2 * y}
+
+    rnn, params = build(inner._replace(recur=recur), 0.25)
+    carry, ys = rnn.unroll(params, None, XS)
+    u = jax.vmap(inner.project, (None, 0))(params, XS)
+    new, _ = jax.vmap(inner.recur, (None, 0, 0))(params["recurrent"], ys["before"], u)
+    chex.assert_trees_all_close(carry, ys["h"][-1], rtol=1e-5, atol=1e-6)
+    expected = {
+        "h": 0.25 * ys["before"] + 0.75 * new,
+        "u": u,
+        "before": jnp.concatenate([jnp.zeros((1, 2, 4)), ys["h"][:-1]]),
+        "twice": 2 * new,
+    }
+    chex.assert_trees_all_close(ys, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_bad_arguments():
     with pytest.raises(TypeError, match="make the layer of it"):
         rnnjax.zoneout(rnnjax.gru(4), 0.1)
