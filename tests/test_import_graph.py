@@ -29,7 +29,7 @@ CORE = [
 ]
 RANK = {part: rank for rank, row in enumerate(CORE) for part in row}
 # Private helpers that every part of the package may use.
-SHARED = ("rnnjax._compat", "rnnjax._extras")
+SHARED = ("rnnjax._checks", "rnnjax._compat", "rnnjax._extras")
 
 
 def module_name(path):

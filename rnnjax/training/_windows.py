@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from rnnjax._checks import positive
 from rnnjax.base import PyTree
 
 
@@ -45,7 +45,7 @@ def streams(xs: PyTree, batch_size: int, *, pad: bool = False) -> PyTree:
       array([[ True,  True],
              [ True, False]])
     """
-    batch_size = _positive("batch_size", batch_size)
+    batch_size = positive("batch_size", batch_size)
     xs, total = _with_length(xs)
     length = -(-total // batch_size) if pad else total // batch_size
     if not length:
@@ -87,7 +87,7 @@ def windows(xs: PyTree, window: int, *, pad: bool = False) -> Sequence[PyTree]:
       >>> training.windows(stream, 2, pad=True)[-1]["mask"].tolist()
       [True, False]
     """
-    window = _positive("window", window)
+    window = positive("window", window)
     xs, total = _with_length(xs)
     if total < window and not pad:
         raise ValueError(
@@ -133,13 +133,3 @@ def _fill(leaf: Any, length: int):
         return leaf
     library = np if isinstance(leaf, np.ndarray) else jnp
     return library.pad(leaf, [(0, missing)] + [(0, 0)] * (leaf.ndim - 1))
-
-
-def _positive(name: str, value: int) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = 0
-    if number < 1:
-        raise ValueError(f"{name}: expected a positive integer, got {value!r}.")
-    return number
