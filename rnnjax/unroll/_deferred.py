@@ -20,8 +20,8 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
+from jax.custom_derivatives import zero_from_primal
 
 from rnnjax._compat import Literal, jaxpr_as_fun
 from rnnjax.base import Carry, PyTree
@@ -193,7 +193,8 @@ def _fill_float0(tree: PyTree, dfloats: list) -> PyTree:
     rest = iter(dfloats)
     return structure.unflatten(
         [
-            next(rest) if _is_float(a) else np.zeros(jnp.shape(a), jax.dtypes.float0)
+            # Also of the varying axes of its leaf, inside `shard_map`.
+            next(rest) if _is_float(a) else zero_from_primal(a)
             for a in leaves
         ]
     )
