@@ -10,10 +10,10 @@ wrapper that replaces `recur` thereby loses it, and runs the general path.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
-from rnnjax.base import Array, Carry
+from rnnjax.base import Array, Carry, Cell
 
 
 class HandSchedule(NamedTuple):
@@ -52,15 +52,33 @@ class HandSchedule(NamedTuple):
     product_scale: Callable[..., tuple[Array, ...]] | None = None
 
 
-_registered: WeakKeyDictionary[Callable, HandSchedule] = WeakKeyDictionary()
+class _Known(NamedTuple):
+    schedule: HandSchedule
+    project: Callable | None
 
 
-def schedule_by_hand(recur: Callable, schedule: HandSchedule) -> Callable:
-    """``recur``, known to the engine to have that schedule."""
-    _registered[recur] = schedule
+_known: WeakKeyDictionary[Callable, _Known] = WeakKeyDictionary()
+
+
+def schedule_by_hand(
+    recur: Callable, schedule: HandSchedule, project: Callable | None = None
+) -> Callable:
+    """``recur``, known to the engine to have that schedule.
+
+    ``project`` is the cell's own if it is nothing but ``x W + b`` of the kernel and the
+    bias in ``params["input"]``; the engine then takes that product upon itself too.
+    """
+    _known[recur] = _Known(schedule, project)
     return recur
 
 
-def hand_schedule(recur: Any) -> HandSchedule | None:
-    """The schedule tied to ``recur``."""
-    return _registered.get(recur)
+def hand_schedule(cell: Cell) -> HandSchedule | None:
+    """The schedule tied to the cell's `recur`."""
+    known = _known.get(cell.recur)
+    return known.schedule if known else None
+
+
+def projects_by_hand(cell: Cell) -> bool:
+    """Whether the engine may project the inputs itself."""
+    known = _known.get(cell.recur)
+    return known is not None and known.project is cell.project

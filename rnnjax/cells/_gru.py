@@ -133,7 +133,8 @@ def gru(
 
     recur = recur_after if reset_after else recur_before
     if not norm:
-        schedule_by_hand(recur, _RESET_AFTER if reset_after else _RESET_BEFORE)
+        by_hand = _RESET_AFTER if reset_after else _RESET_BEFORE
+        schedule_by_hand(recur, by_hand, project)
     return Cell(init, initial_carry, project, recur)
 
 

@@ -131,7 +131,7 @@ def lstm(
         return LSTMCarry(h, c), h
 
     if not norm:
-        schedule_by_hand(recur, _BY_HAND)
+        schedule_by_hand(recur, _BY_HAND, project)
     return Cell(init, initial_carry, project, recur)
 
 

@@ -103,7 +103,7 @@ def simple(
         return h, h
 
     if activation in _SLOPES and not norm:
-        schedule_by_hand(recur, _by_hand(activation))
+        schedule_by_hand(recur, _by_hand(activation), project)
     return Cell(init, initial_carry, project, recur)
 
 

@@ -1,13 +1,15 @@
 """Recurrences scheduled by hand: the time loop of a `HandSchedule`.
 
-Inside the loop arrays lie in one of two layouts. "rows" is ``[*batch, G H]``, as
-everywhere else. "columns" is feature-major and flat, ``[G H B]``: the product
+Inside the loop arrays lie in one of two layouts. "rows" is ``[B, G H]``, as everywhere
+else. "columns" is feature-major and flat, ``[G H B]``: the product
 ``[G H, H] @ [H, B]`` is the faster one on CPU, above all for small batches, and
 elementwise work vectorises over one long axis; in return what enters and leaves the
-loop is transposed. The forward loop leaves the factors of its linearisation behind.
+loop is transposed. The batch is cut in parts that the loop runs side by side: while one
+is busy with its nonlinearities, which take one core, another multiplies.
 
-The tangents of all steps solve one linear system. With ``dz_t`` those of the
-pre-activations, ``ds_t`` of the carry and ``e_t`` what weights and inputs add,
+The forward loop leaves the factors of its linearisation behind. The tangents of all
+steps solve one linear system. With ``dz_t`` those of the pre-activations, ``ds_t`` of
+the carry and ``e_t`` what weights and inputs add,
 
     dz_t = e_t + (d operand(ds_{t-1})) W,    ds_t = update(ds_{t-1}, dz_t):
 
@@ -27,6 +29,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.dtypes import float0
 
 from rnnjax._by_hand import HandSchedule
@@ -37,140 +40,393 @@ KEYS = {"kernel", "bias", "mask"}
 """The recurrent parameters that the loop knows."""
 
 
-class _Layout(NamedTuple):
-    """How arrays lie in the loop, and its direction: all that is static."""
+class Layout(NamedTuple):
+    """How arrays lie in the loop.
+
+    Attributes:
+      columns: features before the batch, in one flat axis.
+      merged: products over all steps see time and batch as one axis: the fast form,
+        where no axis of the batch is spread over devices. Columns are merged.
+      parts: of the batch, run side by side; more than one only if merged.
+    """
 
     columns: bool
-    hidden: int
-    rows: int
-    """The size of the batch."""
-    reverse: bool
+    merged: bool
+    parts: int
 
     def enter(self, a: Array) -> Array:
-        """``[*batch, F]`` as it lies in the loop."""
-        return a.reshape(self.rows, -1).T.reshape(-1) if self.columns else a
+        """``[B, F]`` as it lies in the loop."""
+        return a.T.reshape(-1) if self.columns else a
 
-    def leave(self, a: Array, shape: Shape) -> Array:
+    def leave(self, a: Array, features: int) -> Array:
         """The other way round."""
-        return a.reshape(-1, self.rows).T.reshape(shape) if self.columns else a
+        return a.reshape(features, -1).T if self.columns else a
 
-    def flags(self, flags: Array) -> Array:
-        """``[*batch]`` flags, one for each hidden unit."""
+    def per_unit(self, flags: Array, like: Array) -> Array:
+        """``[B]`` flags, one for each element of ``like``."""
         if not self.columns:
-            return jnp.broadcast_to(flags[..., None], (*flags.shape, self.hidden))
-        return jnp.broadcast_to(flags.reshape(-1), (self.hidden, self.rows)).reshape(-1)
-
-    def split(self, gates: tuple[int, ...], a: Array, unit: int | None = None) -> list:
-        """The parts of the last axis that belong to each product."""
-        unit = unit or self.hidden * (self.rows if self.columns else 1)
-        ends = itertools.accumulate(number * unit for number in gates)
-        return jnp.split(a, list(ends)[:-1], -1)
+            return jnp.broadcast_to(flags[..., None], like.shape)
+        units = like.size // flags.size
+        return jnp.broadcast_to(flags, (units, flags.size)).reshape(-1)
 
     def per_gate(self, a: Array, like: Array) -> Array:
         """``[G H]`` values, the same for every row."""
         if self.columns:
-            return jnp.repeat(a, self.rows)
+            return jnp.repeat(a, like.size // a.size)
         return jnp.broadcast_to(a, like.shape)
+
+    def features_first(self, a: Array, features: int) -> Array:
+        """``[F, T B]`` of what lies in the loop, stacked over time; unmerged, as is."""
+        if self.columns:
+            a = a.reshape(len(a), features, -1).transpose(1, 0, 2)
+            return a.reshape(features, -1)
+        return a.reshape(-1, features).T if self.merged else a
+
+    def all_products(self, length: int, a: Array, kernel: Array) -> Array:
+        """The products of all steps, stacked; ``a`` lies `features_first`.
+
+        Written for its transpose: products without an operand that is transposed on
+        the fly, which on CPU would run at half the speed.
+        """
+        if not self.merged:
+            return a @ kernel
+        a = lax.optimization_barrier(a)
+        if self.columns:
+            return _time_first(length, _contract(0, kernel, a))
+        return _contract(0, a, kernel).reshape(length, -1, kernel.shape[-1])
+
+
+class _Part(NamedTuple):
+    """A part of the batch: rows as in the loop, but for ``x``."""
+
+    carry: Carry
+    first: Carry | None
+    """The carry that a reset restores."""
+    mask: Array | None
+    """What multiplies the operand of the recurrent product."""
+    x: Array
+    """``[T, B, F]``."""
+    resets: Array | None
+    valid: Array | None
 
 
 def fused_scan(
     hand: HandSchedule,
+    layout: Layout,
     w: Params,
     carry: Carry,
     first: Carry,
-    u: Array,
+    x: Array,
     resets: Array | None,
     mask: Array | None,
     *,
-    columns: bool,
     reverse: bool = False,
 ) -> tuple[Carry, Array]:
-    """The recurrence of ``hand`` over projected inputs.
+    """The recurrence of ``hand`` over a sequence.
 
     Args:
       hand: the schedule.
-      w: recurrent parameters, none but `KEYS`.
+      layout: how arrays lie in the loop.
+      w: ``recurrent``, parameters with none but `KEYS`, and, if ``x`` is to be
+        projected, ``input``: a kernel and perhaps a bias.
       carry: leaves ``[*batch, H]``.
       first: the carry that a reset restores.
-      u: ``[T, *batch, G H]``.
+      x: ``[T, *batch, F]``, without ``input`` the projected input.
       resets: bool ``[T, *batch]`` or None.
       mask: bool ``[T, *batch]`` or None.
-      columns: the layout.
       reverse: from the last step to the first.
 
     Returns:
       The last carry and ``hs [T, *batch, H]``.
     """
     leaves, structure = jax.tree.flatten(carry)
-    h = leaves[0]
-    if 0 in (len(u), h.size):
-        return carry, jnp.zeros((len(u), *h.shape), h.dtype)
-    layout = _Layout(columns, h.shape[-1], h.size // h.shape[-1], reverse)
-    w = {name: value.astype(u.dtype) for name, value in w.items()}
-    if "mask" in w:
-        w["mask"] = layout.enter(jnp.broadcast_to(w["mask"], h.shape))
-    first = None if resets is None else tuple(map(layout.enter, jax.tree.leaves(first)))
-    u = u * jnp.broadcast_to(_scale(hand, layout, u.dtype), u.shape)
-    inputs = jax.vmap(layout.enter)(u), resets, mask
-    carry = tuple(map(layout.enter, leaves))
-    carry = fixed_type(_step(hand, layout, w, first), carry, inputs)
-    last, hs = _fused(hand, layout, w, carry, first, *inputs)
-    leave = partial(layout.leave, shape=h.shape)
-    return structure.unflatten(map(leave, last)), jax.vmap(leave)(hs)
+    length, shape, dtype = len(x), leaves[0].shape, leaves[0].dtype
+    if 0 in (length, leaves[0].size):
+        return carry, jnp.zeros((length, *shape), dtype)
+    w, x, mask_h = _prepare(hand, w, x, shape, dtype)
+    whole = _Part(tuple(leaves), None, mask_h, x, resets, mask)
+    if resets is not None:
+        whole = whole._replace(first=tuple(jax.tree.leaves(first)))
+    parts = [_enter(layout, p) for p in _cut(layout, whole, len(shape) - 1)]
+    run = _Run(hand, layout, reverse)
+    carries = _fixed_carries(run, w, parts)
+    parts = [p._replace(carry=c) for p, c in zip(parts, carries, strict=True)]
+    lasts, hs = _fused(run, w, parts)
+
+    def leave(*parts):
+        rows = [layout.leave(a, shape[-1]) for a in parts]
+        return jnp.concatenate(rows).reshape(shape) if len(rows) > 1 else rows[0]
+
+    hs = jax.vmap(leave)(*hs).reshape(length, *shape)
+    last = [leave(*leaf).reshape(shape) for leaf in zip(*lasts, strict=True)]
+    return structure.unflatten(last), hs
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _fused(hand, layout, w, carry, first, u, resets, mask):
-    last, (hs, _) = _forward(hand, layout, w, carry, first, u, resets, mask)
-    return last, hs
+def _prepare(hand, w, x, shape: Shape, dtype):
+    """Weights scaled, a bias of the input as the kernel of one more input, 1."""
+    recurrent = {name: value.astype(dtype) for name, value in w["recurrent"].items()}
+    mask = recurrent.pop("mask", None)
+    if mask is not None:
+        mask = jnp.broadcast_to(mask, shape)
+    x = x.astype(dtype)
+    scale = jnp.repeat(jnp.asarray(hand.scales, dtype), shape[-1])
+    new = {name: value * _last_axis(scale, value) for name, value in recurrent.items()}
+    if "input" not in w:
+        return new, x * _last_axis(scale, x), mask
+    kernel = w["input"]["kernel"].astype(dtype)
+    if "bias" in w["input"]:
+        kernel = jnp.concatenate([kernel, w["input"]["bias"].astype(dtype)[None]])
+        x = jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)
+    return new | {"input": kernel * _last_axis(scale, kernel)}, x, mask
 
 
-def _forward(hand, layout, w, carry, first, u, resets, mask):
-    """The last carry, and stacked over time the hidden states and the factors."""
-    step = _step(hand, layout, w, first)
-    return lax.scan(step, carry, (u, resets, mask), reverse=layout.reverse)
+def _last_axis(a, like):
+    return jnp.broadcast_to(a, like.shape)
 
 
-def _step(hand, layout, w, first):
-    linear = _products(hand, layout, w)
-    biases = _biases(hand, layout, w)
+def _cut(layout: Layout, whole: _Part, batch_ndim: int) -> list[_Part]:
+    """The parts of a batch, its axes merged into one."""
+    if not layout.merged:
+        return [whole]
 
-    def product(k, q):
-        out = linear(k, q)
-        return out if biases is None else out + layout.per_gate(biases[k], out)
+    def cut(a, lead):
+        a = a.reshape(*a.shape[:lead], -1, *a.shape[lead + batch_ndim :])
+        return jnp.array_split(a, layout.parts, lead)
 
-    def step(carry, inputs):
-        u, reset, mask = inputs
-        start = _restart(layout, reset, first, carry)
-        new, factors = hand.step(product, start, u)
-        carry = _freeze(layout, mask, carry, new)
+    leads = _Part(carry=0, first=0, mask=0, x=1, resets=1, valid=1)
+    cuts = [
+        jax.tree.map(partial(cut, lead=lead), field)
+        for field, lead in zip(whole, leads, strict=True)
+    ]
+    return [
+        _Part(*(jax.tree.map(lambda c: c[i], f, is_leaf=_is_list) for f in cuts))
+        for i in range(layout.parts)
+    ]
+
+
+def _is_list(a: Any) -> bool:
+    return isinstance(a, list)
+
+
+def _enter(layout: Layout, part: _Part) -> _Part:
+    return part._replace(
+        carry=jax.tree.map(layout.enter, part.carry),
+        first=jax.tree.map(layout.enter, part.first),
+        mask=jax.tree.map(layout.enter, part.mask),
+    )
+
+
+class _Run(NamedTuple):
+    """All that is static."""
+
+    hand: HandSchedule
+    layout: Layout
+    reverse: bool
+
+    def loop(self, step, constants, carries, inputs, *, backwards=False):
+        """``step(constants, carry, inputs)`` of every part, side by side, over time."""
+        step = _side_by_side(step, constants)
+        return lax.scan(step, carries, inputs, reverse=self.reverse != backwards)
+
+    def split(self, a: Array) -> list:
+        """The parts of the last axis that belong to each product."""
+        unit = a.shape[-1] // sum(self.hand.gates)
+        ends = itertools.accumulate(number * unit for number in self.hand.gates)
+        return jnp.split(a, list(ends)[:-1], -1)
+
+    def scales(self, factors) -> tuple | list:
+        """``s_k`` of `HandSchedule`, of one step or of all."""
+        if self.hand.product_scale is None:
+            return [1] * len(self.hand.gates)
+        return self.hand.product_scale(factors)
+
+    def before(self, hs, first):
+        """What entered each step, of what left it."""
+        if self.reverse:
+            return jnp.concatenate([hs[1:], first[None]])
+        return jnp.concatenate([first[None], hs[:-1]])
+
+    def restart(self, reset: Array | None, first: Any, carry: Any) -> Any:
+        """``first`` where reset."""
+        return carry if reset is None else self._where(reset, first, carry)
+
+    def freeze(self, valid: Array | None, carry: Any, new: Any) -> Any:
+        """``carry`` where masked, ``new`` elsewhere."""
+        return new if valid is None else self._where(valid, new, carry)
+
+    def _where(self, flags, on_true, on_false):
+        def where(a, b):
+            return jnp.where(self.layout.per_unit(flags, b), a, b)
+
+        return jax.tree.map(where, on_true, on_false)
+
+    def products(self, w: Params, *, transposed: bool = False):
+        """``product(mask, k, q)``: ``q W_k``, or ``q W_k^T``; ``W`` scaled."""
+        kernels = self.split(w["kernel"])
+        if self.layout.columns != transposed:
+            # Materialised once: a transposed operand inside the loop is slow.
+            kernels = [lax.optimization_barrier(kernel.T) for kernel in kernels]
+
+        def product(mask, k, q):
+            if mask is not None and not transposed:
+                q = q * mask
+            if self.layout.columns:
+                features = kernels[k].shape[1]
+                out = (kernels[k] @ q.reshape(features, -1)).reshape(-1)
+            else:
+                out = q @ kernels[k]
+            if mask is not None and transposed:
+                out = out * mask
+            return out
+
+        return product
+
+
+def _side_by_side(step, constants):
+    def steps(carries, inputs):
+        done = [step(*part) for part in zip(constants, carries, inputs, strict=True)]
+        return [carry for carry, _ in done], [y for _, y in done]
+
+    return steps
+
+
+def _fixed_carries(run: _Run, w: Params, parts: list[_Part]) -> list[Carry]:
+    """The carries in the type that the loop returns them."""
+    step = _side_by_side(_step(run, w), parts)
+
+    def step_from_x(carries, inputs):
+        u = [_project(run, w, x[None])[0] for x, *_ in inputs]
+        rest = [(u, *flags) for u, (_, *flags) in zip(u, inputs, strict=True)]
+        return step(carries, rest)
+
+    inputs = [(p.x, p.resets, p.valid) for p in parts]
+    return fixed_type(step_from_x, [p.carry for p in parts], inputs)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _fused(run, w, parts):
+    lasts, outs = _forward(run, w, parts)
+    return lasts, [hs for hs, _ in outs]
+
+
+def _forward(run, w, parts):
+    """The last carries, and stacked over time the hidden states and the factors."""
+    inputs = [(_project(run, w, p.x), p.resets, p.valid) for p in parts]
+    return run.loop(_step(run, w), parts, [p.carry for p in parts], inputs)
+
+
+def _project(run, w, x):
+    """The projected input of all steps as it lies in the loop; scaled."""
+    layout = run.layout
+    if "input" not in w:
+        return jax.vmap(layout.enter)(x) if layout.columns else x
+    if not layout.merged:
+        return x @ w["input"]
+    merged = x.reshape(-1, x.shape[-1])
+    if layout.columns:
+        kernel = lax.optimization_barrier(w["input"].T)
+        return _time_first(len(x), _contract(1, kernel, merged))
+    return (merged @ w["input"]).reshape(*x.shape[:-1], -1)
+
+
+def _step(run, w):
+    linear = run.products(w)
+    biases = run.split(w["bias"]) if "bias" in w else None
+
+    def step(part, carry, inputs):
+        u, reset, valid = inputs
+
+        def product(k, q):
+            out = linear(part.mask, k, q)
+            return out if biases is None else out + run.layout.per_gate(biases[k], out)
+
+        start = run.restart(reset, part.first, carry)
+        new, factors = run.hand.step(product, start, u)
+        carry = run.freeze(valid, carry, new)
         return carry, (carry[0], factors)
 
     return step
 
 
-@_fused.defjvp
-def _fused_jvp(hand, layout, primals, tangents):
-    w, carry, first, u, resets, mask = primals
-    dw, dcarry, dfirst, du, *_ = tangents
-    last, (hs, factors) = _forward(hand, layout, *primals)
-    before = _before(layout, hs, carry[0])
-    if first is not None:
-        restart = partial(_restart, layout)
-        before = jax.vmap(restart, (0, None, 0))(resets, first[0], before)
-    operands = jax.vmap(hand.operands)(factors, before)
-
-    _, added = jax.jvp(partial(_contributions, hand, layout, operands), (w,), (dw,))
-    added = map(jnp.multiply, _scales(hand, factors, len(added)), added)
-    added = map(jnp.add, layout.split(hand.gates, du), added)
-    system = _System(hand, layout, w, factors, resets, mask)
-    zeros = jax.tree.map(jnp.zeros_like, (hs, last))
-    given = _Tangents(dcarry, dfirst, list(added), *zeros)
-    given = _all_linear(given, (dw, dcarry, dfirst, du))
+@partial(_fused.defjvp, symbolic_zeros=True)
+def _fused_jvp(run, primals, tangents):
+    w, parts = primals
+    lasts, outs = _forward(run, w, parts)
+    dxs = [d.x for d in tangents[1]]  # of inputs that are mostly not differentiated
+    dw, dparts = jax.tree.map(_instantiate, tangents, primals, is_leaf=_is_zero)
+    added = [
+        _added(run, part, out, (w, dw), (d.mask, dx))
+        for part, out, d, dx in zip(parts, outs, dparts, dxs, strict=True)
+    ]
+    given = [
+        _Tangents(d.carry, d.first, z, *jax.tree.map(jnp.zeros_like, (out[0], last)))
+        for d, z, out, last in zip(dparts, added, outs, lasts, strict=True)
+    ]
+    factors = [factors for _, factors in outs]
+    system = _System(run, w, parts, factors)
     solved = lax.custom_linear_solve(
-        system.residual, given, system.forwards, system.backwards
+        system.residual,
+        _all_linear(given, (dw, dparts)),
+        system.forwards,
+        system.backwards,
     )
-    return (last, hs), (solved.last, solved.hs)
+    hs = [hs for hs, _ in outs]
+    return (lasts, hs), ([s.last for s in solved], [s.hs for s in solved])
+
+
+def _is_zero(tangent) -> bool:
+    return isinstance(tangent, SymbolicZero)
+
+
+def _instantiate(tangent, primal):
+    return zero_from_primal(primal) if _is_zero(tangent) else tangent
+
+
+def _added(run, part, out, w_dw, mask_dx) -> list[Array]:
+    """``e``: what the tangents of weights and inputs add to the pre-activations."""
+    hs, factors = out
+    w, dw = w_dw
+    dmask, dx = mask_dx
+    before = run.before(hs, part.carry[0])
+    if part.first is not None:
+        before = jax.vmap(run.restart, (0, None, 0))(part.resets, part.first[0], before)
+    operands = jax.vmap(run.hand.operands)(factors, before)
+    layout, length = run.layout, len(hs)
+
+    def recurrent(w, mask):
+        """Of all steps, operands given."""
+        outs = []
+        for k, (kernel, q) in enumerate(
+            zip(run.split(w["kernel"]), operands, strict=True)
+        ):
+            if mask is not None:
+                q = q * jnp.broadcast_to(mask, q.shape)
+            q = layout.features_first(q, len(kernel))
+            out = layout.all_products(length, q, kernel)
+            if "bias" in w:
+                bias = run.split(w["bias"])[k]
+                out += jax.vmap(partial(layout.per_gate, bias))(out)
+            outs.append(out)
+        return outs
+
+    weights = {name: (w[name], dw[name]) for name in w if name != "input"}
+    primals = {name: value for name, (value, _) in weights.items()}, part.mask
+    tangents = {name: value for name, (_, value) in weights.items()}, dmask
+    _, added = jax.jvp(recurrent, primals, tangents)
+    added = [s * a for s, a in zip(run.scales(factors), added, strict=True)]
+    if "input" not in w:
+        if _is_zero(dx):
+            return added
+        return list(map(jnp.add, run.split(_project(run, w, dx)), added))
+    products = [(part.x, dw["input"])]
+    if not _is_zero(dx):
+        products.append((dx, w["input"]))
+    for x, kernel in products:
+        if layout.merged:
+            x = x.reshape(-1, x.shape[-1]).T
+        for k, kernel_k in enumerate(run.split(kernel)):
+            added[k] += layout.all_products(length, x, kernel_k)
+    return added
 
 
 def _all_linear(tree, tangents):
@@ -190,7 +446,7 @@ def _all_linear(tree, tangents):
 
 
 class _Tangents(NamedTuple):
-    """The unknowns of the linear system; its right-hand side has the same parts."""
+    """The unknowns of a part of the linear system; its right-hand side likewise."""
 
     carry: Carry
     first: Carry | None
@@ -202,179 +458,136 @@ class _Tangents(NamedTuple):
 class _System(NamedTuple):
     """The linear system of the tangents of all steps."""
 
-    hand: HandSchedule
-    layout: _Layout
+    run: _Run
     w: Params
-    factors: dict[str, Array]
-    resets: Array | None
-    mask: Array | None
+    parts: list[_Part]
+    factors: list[dict[str, Array]]
 
-    def residual(self, x: _Tangents) -> _Tangents:
-        """The system applied to ``x``; products of all steps at once."""
-        hand, layout = self.hand, self.layout
-        product = _products(hand, layout, self.w)
+    def _inputs(self, *rest) -> list[tuple]:
+        return [
+            (factors, part.resets, part.valid, *more)
+            for factors, part, *more in zip(
+                self.factors, self.parts, *rest, strict=True
+            )
+        ]
 
-        def step(carry, inputs):
-            factors, reset, mask, z = inputs
-            start = _restart(layout, reset, x.first, carry)
+    def residual(self, xs: list[_Tangents]) -> list[_Tangents]:
+        """The system applied to ``xs``; products of all steps at once."""
+        run, product = self.run, self.run.products(self.w)
+        hand = run.hand
+
+        def step(constants, carry, inputs):
+            _, x_first = constants
+            factors, reset, valid, z = inputs
+            start = run.restart(reset, x_first, carry)
             operands = [
                 hand.operand(factors, k, start, z[:k]) for k in range(len(hand.gates))
             ]
             new = hand.update(factors, start, z)
-            carry = _freeze(layout, mask, carry, new)
+            carry = run.freeze(valid, carry, new)
             return carry, (carry[0], operands)
 
-        inputs = (self.factors, self.resets, self.mask, x.z)
-        last, (hs, operands) = lax.scan(step, x.carry, inputs, reverse=layout.reverse)
-        recurrent = [jax.vmap(partial(product, k))(q) for k, q in enumerate(operands)]
-        scales = _scales(hand, self.factors, len(recurrent))
-        z = [z - s * r for z, s, r in zip(x.z, scales, recurrent, strict=True)]
-        last = jax.tree.map(jnp.subtract, x.last, last)
-        return _Tangents(x.carry, x.first, z, x.hs - hs, last)
+        lasts, outs = run.loop(
+            step,
+            [(part, x.first) for part, x in zip(self.parts, xs, strict=True)],
+            [x.carry for x in xs],
+            self._inputs([x.z for x in xs]),
+        )
 
-    def forwards(self, _, b: _Tangents) -> _Tangents:
+        def of_part(part, factors, x, last, out):
+            hs, operands = out
+            recurrent = [
+                jax.vmap(partial(product, part.mask, k))(q)
+                for k, q in enumerate(operands)
+            ]
+            scales = run.scales(factors)
+            z = [z - s * r for z, s, r in zip(x.z, scales, recurrent, strict=True)]
+            last = jax.tree.map(jnp.subtract, x.last, last)
+            return _Tangents(x.carry, x.first, z, x.hs - hs, last)
+
+        return list(map(of_part, self.parts, self.factors, xs, lasts, outs))
+
+    def forwards(self, _, bs: list[_Tangents]) -> list[_Tangents]:
         """Forward substitution: the tangents from the first step to the last."""
-        hand, layout = self.hand, self.layout
-        product = _products(hand, layout, self.w)
+        run, product = self.run, self.run.products(self.w)
+        hand = run.hand
 
-        def step(carry, inputs):
-            factors, reset, mask, b_z = inputs
-            start = _restart(layout, reset, b.first, carry)
-            scales, z = _scales(hand, factors, len(b_z)), []
+        def step(constants, carry, inputs):
+            part, b_first = constants
+            factors, reset, valid, b_z = inputs
+            start = run.restart(reset, b_first, carry)
+            scales, z = run.scales(factors), []
             for k, b_k in enumerate(b_z):
                 operand = hand.operand(factors, k, start, z)
-                z.append(b_k + scales[k] * product(k, operand))
+                z.append(b_k + scales[k] * product(part.mask, k, operand))
             new = hand.update(factors, start, z)
-            carry = _freeze(layout, mask, carry, new)
+            carry = run.freeze(valid, carry, new)
             return carry, (z, carry[0])
 
-        inputs = (self.factors, self.resets, self.mask, b.z)
-        last, (z, hs) = lax.scan(step, b.carry, inputs, reverse=layout.reverse)
-        last = jax.tree.map(jnp.add, b.last, last)
-        return _Tangents(b.carry, b.first, z, b.hs + hs, last)
+        lasts, outs = run.loop(
+            step,
+            [(part, b.first) for part, b in zip(self.parts, bs, strict=True)],
+            [b.carry for b in bs],
+            self._inputs([b.z for b in bs]),
+        )
 
-    def backwards(self, _, ct: _Tangents) -> _Tangents:
+        def of_part(b, last, out):
+            z, hs = out
+            last = jax.tree.map(jnp.add, b.last, last)
+            return _Tangents(b.carry, b.first, z, b.hs + hs, last)
+
+        return list(map(of_part, bs, lasts, outs))
+
+    def backwards(self, _, cts: list[_Tangents]) -> list[_Tangents]:
         """Back substitution in the transposed system: backpropagation through time."""
-        hand, layout = self.hand, self.layout
-        product = _products(hand, layout, self.w, transposed=True)
-        zero = jax.tree.map(jnp.zeros_like, ct.carry)
+        run, product = self.run, self.run.products(self.w, transposed=True)
+        hand = run.hand
 
-        def step(state, inputs):
+        def step(part, state, inputs):
             after, of_first = state
-            factors, reset, mask, ct_z, ct_h = inputs
+            factors, reset, valid, ct_z, ct_h = inputs
+            zero = jax.tree.map(jnp.zeros_like, after)
             after = (after[0] + ct_h, *after[1:])
-            new = _freeze(layout, mask, zero, after)
+            new = run.freeze(valid, zero, after)
             pull = jax.linear_transpose(partial(hand.update, factors), zero, ct_z)
             start, z = pull(new)
-            scales = _scales(hand, factors, len(z))
+            scales = run.scales(factors)
             for k in reversed(range(len(z))):
                 z[k] = z[k] + ct_z[k]
                 operand = partial(hand.operand, factors, k)
                 pull = jax.linear_transpose(operand, zero, z[:k])
-                more, more_z = pull(product(k, scales[k] * z[k]))
+                more, more_z = pull(product(part.mask, k, scales[k] * z[k]))
                 start = jax.tree.map(jnp.add, start, more)
                 z[:k] = map(jnp.add, z[:k], more_z)
-            before = _restart(layout, reset, zero, start)
+            before = run.restart(reset, zero, start)
             if reset is not None:
-                added = _restart(layout, ~reset, zero, start)
+                added = run.restart(~reset, zero, start)
                 of_first = jax.tree.map(jnp.add, of_first, added)
-            if mask is not None:
-                before = _freeze(layout, mask, after, before)
+            if valid is not None:
+                before = run.freeze(valid, after, before)
             return (before, of_first), z
 
-        inputs = (self.factors, self.resets, self.mask, ct.z, ct.hs)
-        state = ct.last, ct.first
-        (before, of_first), z = lax.scan(
-            step, state, inputs, reverse=not layout.reverse
+        states, zs = run.loop(
+            step,
+            self.parts,
+            [(ct.last, ct.first) for ct in cts],
+            self._inputs([ct.z for ct in cts], [ct.hs for ct in cts]),
+            backwards=True,
         )
-        before = jax.tree.map(jnp.add, ct.carry, before)
-        return _Tangents(before, of_first, z, ct.hs, ct.last)
+
+        def of_part(ct, state, z):
+            before, of_first = state
+            before = jax.tree.map(jnp.add, ct.carry, before)
+            return _Tangents(before, of_first, z, ct.hs, ct.last)
+
+        return list(map(of_part, cts, states, zs))
 
 
-def _products(hand, layout, w, *, transposed=False):
-    """``product(k, q)``: ``q W_k``, or ``q W_k^T``; ``W`` scaled."""
-    kernels = _kernels(hand, layout, w)
-    if layout.columns != transposed:
-        # Materialised once: a transposed operand inside the loop is slow.
-        kernels = [lax.optimization_barrier(kernel.T) for kernel in kernels]
-
-    def product(k, q):
-        mask = w.get("mask")
-        if mask is not None and not transposed:
-            q = q * mask
-        if layout.columns:
-            out = (kernels[k] @ q.reshape(-1, layout.rows)).reshape(-1)
-        else:
-            out = q @ kernels[k]
-        if mask is not None and transposed:
-            out = out * mask
-        return out
-
-    return product
+def _contract(axis: int, a: Array, b: Array) -> Array:
+    """The product of two matrices over that axis of both."""
+    return lax.dot_general(a, b, (((axis,), (axis,)), ((), ())))
 
 
-def _contributions(hand, layout, operands, w):
-    """What the weights give to the pre-activations of all steps, operands given.
-
-    Written for its transpose: the gradient of a kernel comes out as the kernel lies.
-    """
-    biases, contributions = _biases(hand, layout, w), []
-    for k, (kernel, q) in enumerate(
-        zip(_kernels(hand, layout, w), operands, strict=True)
-    ):
-        if "mask" in w:
-            q = q * jnp.broadcast_to(w["mask"], q.shape)
-        if layout.columns:
-            q = q.reshape(len(q), -1, layout.rows)
-            out = jnp.einsum("hg,thb->tgb", kernel, q).reshape(len(q), -1)
-        else:
-            out = q @ kernel
-        if biases is not None:
-            out += jax.vmap(partial(layout.per_gate, biases[k]))(out)
-        contributions.append(out)
-    return contributions
-
-
-def _kernels(hand, layout, w):
-    scale = _scale(hand, layout, w["kernel"].dtype)
-    return layout.split(hand.gates, w["kernel"] * scale[None], layout.hidden)
-
-
-def _biases(hand, layout, w):
-    if "bias" not in w:
-        return None
-    scale = _scale(hand, layout, w["bias"].dtype)
-    return layout.split(hand.gates, w["bias"] * scale, layout.hidden)
-
-
-def _scale(hand, layout, dtype):
-    """``[G H]``: the scale of each gate."""
-    return jnp.repeat(jnp.asarray(hand.scales, dtype), layout.hidden)
-
-
-def _scales(hand, factors, count):
-    """``s_k`` of `HandSchedule`, of one step or of all."""
-    if hand.product_scale is None:
-        return [1] * count
-    return hand.product_scale(factors)
-
-
-def _before(layout, hs, first):
-    """What entered each step, of what left it."""
-    if layout.reverse:
-        return jnp.concatenate([hs[1:], first[None]])
-    return jnp.concatenate([first[None], hs[:-1]])
-
-
-def _restart(layout, reset: Array | None, first: Any, carry: Any) -> Any:
-    """``first`` where reset."""
-    return carry if reset is None else _where(layout, reset, first, carry)
-
-
-def _freeze(layout, mask: Array | None, carry: Any, new: Any) -> Any:
-    """``carry`` where masked, ``new`` elsewhere."""
-    return new if mask is None else _where(layout, mask, new, carry)
-
-
-def _where(layout, flags: Array, on_true: Any, on_false: Any) -> Any:
-    return jax.tree.map(partial(jnp.where, layout.flags(flags)), on_true, on_false)
+def _time_first(length: int, a: Array) -> Array:
+    """``[F, T B]`` as ``[T, F B]``."""
+    return a.reshape(len(a), length, -1).transpose(1, 0, 2).reshape(length, -1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from rnnjax._by_hand import hand_schedule
 from rnnjax.base import Carry, Cell, Params, Schedule
-from rnnjax.unroll._fused import KEYS
+from rnnjax.unroll._fused import KEYS, Layout
 
 # Measured on 2 cores (AVX2): accumulating a weight gradient step by step costs the
 # traffic of the accumulator, which shows once it leaves the cache; deferring it costs
@@ -24,7 +24,10 @@ _BLOCK_BYTES = 4 * 2**20
 
 # Rows of the batch from which the transposes around the loop of the hand-written
 # schedule cost more than the better orientation of its products gains.
-_COLUMNS_BELOW = 32
+_COLUMNS_BELOW = 64
+# Rows from which two halves of the batch are run side by side: on fewer the products
+# are bound by reading the kernel.
+_PARTS_FROM = 16
 
 
 class Choice(NamedTuple):
@@ -86,13 +89,16 @@ def _backend(schedule, cell, weights, first) -> tuple[str, str]:
         return "scan", obstacle
     if jax.default_backend() != "cpu":
         return "scan", "the hand-written schedule is laid out for CPU"
-    layout = "columns" if columns(first) else "rows"
-    return "fused", f"a hand-written schedule of this cell, laid out in {layout}"
+    columns, _, parts = layout(first)
+    return "fused", (
+        f"a hand-written schedule of this cell, laid out in "
+        f"{'columns' if columns else 'rows'}, the batch in {parts} part(s)"
+    )
 
 
 def _why_not_fused(schedule, cell, weights, first) -> str:
     """What keeps the hand-written schedule from running; "" for nothing."""
-    if hand_schedule(cell.recur) is None:
+    if hand_schedule(cell) is None:
         return "the cell has no hand-written schedule"
     if schedule.gradient == "autodiff":
         return "gradient 'autodiff' differentiates the cell's own step"
@@ -121,19 +127,19 @@ def _block(schedule, backend, cell, first, length) -> int | None:
     if backend != "fused" or not length:
         return None
     h = jax.tree.leaves(first)[0]
-    gates = sum(hand_schedule(cell.recur).gates)  # type: ignore[union-attr]
+    gates = sum(hand_schedule(cell).gates)  # type: ignore[union-attr]
     size = gates * h.size * h.dtype.itemsize
     blocks = max(1, round(length * size / _BLOCK_BYTES))
     return None if blocks == 1 else -(-length // blocks)
 
 
-def columns(first: Carry) -> bool:
-    """Whether the hand-written schedule transposes: features before the batch."""
-    return (
-        jax.default_backend() == "cpu"
-        and jax.device_count() == 1
-        and _rows(first) < _COLUMNS_BELOW
-    )
+def layout(first: Carry) -> Layout:
+    """How the hand-written schedule lays a batch out."""
+    one_device = jax.device_count() == 1
+    if not one_device or jax.default_backend() != "cpu":
+        return Layout(columns=False, merged=one_device, parts=1)
+    rows = _rows(first)
+    return Layout(rows < _COLUMNS_BELOW, True, 2 if rows >= _PARTS_FROM else 1)
 
 
 def _rows(carry: Carry) -> int:

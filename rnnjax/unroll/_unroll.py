@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax._by_hand import hand_schedule
+from rnnjax._by_hand import hand_schedule, projects_by_hand
 from rnnjax._checks import as_arrays, batch_shape_of, check_carry, check_flags
 from rnnjax._compat import deferrable
 from rnnjax.base import (
@@ -27,7 +27,7 @@ from rnnjax.unroll._blocks import fixed_type, scan_blocks
 from rnnjax.unroll._fused import fused_scan
 from rnnjax.unroll._masking import canonical_flags, select, zero_where_masked
 from rnnjax.unroll._scan import NOT_DEFERRABLE, scan_closure
-from rnnjax.unroll._schedules import choose, columns
+from rnnjax.unroll._schedules import choose, layout
 
 
 def step_cell(
@@ -81,22 +81,28 @@ def unroll_cell(
     carry = _given_carry(carry, first)
     weights = params["recurrent"]
     schedule, block, _ = choose(schedule, cell, weights, first, length)
-    hand = hand_schedule(cell.recur) if schedule.backend == "fused" else None
+    hand = hand_schedule(cell) if schedule.backend == "fused" else None
+    by_hand = hand is not None and projects_by_hand(cell) and cell.readout is None
 
     def run_block(carry, inputs):
         xs, resets, mask, step = inputs
         block_keys = None if keys is None else StepKeys(keys.sequence, step)
-        u = _project(cell, params, xs, block_keys)
+        u = None
+        if not by_hand:
+            u = _project(cell, params, xs, block_keys)
         if hand is not None:
+            given = {"recurrent": weights}
+            if by_hand:
+                given["input"] = params["input"]
             carry, ys = fused_scan(
                 hand,
-                weights,
+                layout(first),
+                given,
                 carry,
                 first,
-                u,
+                xs if by_hand else u,
                 resets,
                 mask,
-                columns=columns(first),
                 reverse=reverse,
             )
         else:
