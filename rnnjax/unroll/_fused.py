@@ -33,6 +33,7 @@ from jax.custom_derivatives import SymbolicZero, zero_from_primal
 from jax.dtypes import float0
 
 from rnnjax._by_hand import HandSchedule
+from rnnjax._checks import check_features
 from rnnjax.base import Array, Carry, Params, Shape
 from rnnjax.unroll._blocks import fixed_type
 
@@ -110,6 +111,10 @@ class _Part(NamedTuple):
     valid: Array | None
 
 
+_BATCH_AXES = (0, 0, 0, 1, 1, 1)
+"""The place of the batch in the fields of a part."""
+
+
 def fused_scan(
     hand: HandSchedule,
     layout: Layout,
@@ -174,6 +179,7 @@ def _prepare(hand, w, x, shape: Shape, dtype):
     if "input" not in w:
         return new, x * _last_axis(scale, x), mask
     kernel = w["input"]["kernel"].astype(dtype)
+    check_features("x (one step of xs)", x, len(kernel))
     if "bias" in w["input"]:
         kernel = jnp.concatenate([kernel, w["input"]["bias"].astype(dtype)[None]])
         x = jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)
@@ -189,23 +195,17 @@ def _cut(layout: Layout, whole: _Part, batch_ndim: int) -> list[_Part]:
     if not layout.merged:
         return [whole]
 
-    def cut(a, lead):
+    def cut(a, lead, i):
         a = a.reshape(*a.shape[:lead], -1, *a.shape[lead + batch_ndim :])
-        return jnp.array_split(a, layout.parts, lead)
+        return jnp.array_split(a, layout.parts, lead)[i]
 
-    leads = _Part(carry=0, first=0, mask=0, x=1, resets=1, valid=1)
-    cuts = [
-        jax.tree.map(partial(cut, lead=lead), field)
-        for field, lead in zip(whole, leads, strict=True)
-    ]
-    return [
-        _Part(*(jax.tree.map(lambda c: c[i], f, is_leaf=_is_list) for f in cuts))
-        for i in range(layout.parts)
-    ]
+    def part(i):
+        fields = zip(whole, _BATCH_AXES, strict=True)
+        return _Part(
+            *(jax.tree.map(partial(cut, lead=n, i=i), field) for field, n in fields)
+        )
 
-
-def _is_list(a: Any) -> bool:
-    return isinstance(a, list)
+    return [part(i) for i in range(layout.parts)]
 
 
 def _enter(layout: Layout, part: _Part) -> _Part:

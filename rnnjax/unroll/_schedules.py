@@ -23,11 +23,12 @@ _SMALL_BATCH = 16
 _BLOCK_BYTES = 4 * 2**20
 
 # Rows of the batch from which the transposes around the loop of the hand-written
-# schedule cost more than the better orientation of its products gains.
-_COLUMNS_BELOW = 64
-# Rows from which two halves of the batch are run side by side: on fewer the products
-# are bound by reading the kernel.
-_PARTS_FROM = 16
+# schedule cost more than the better orientation of its products gains: with one product
+# a step, and with more, which transpose more.
+_COLUMNS_BELOW = {True: 64, False: 32}
+# Where two halves of the batch run side by side: on fewer rows the products are bound
+# by reading the kernel, on more each of them keeps all cores busy by itself.
+_TWO_PARTS = range(16, 64)
 
 
 class Choice(NamedTuple):
@@ -89,10 +90,11 @@ def _backend(schedule, cell, weights, first) -> tuple[str, str]:
         return "scan", obstacle
     if jax.default_backend() != "cpu":
         return "scan", "the hand-written schedule is laid out for CPU"
-    columns, _, parts = layout(first)
+    columns, _, parts = layout(cell, first)
     return "fused", (
         f"a hand-written schedule of this cell, laid out in "
-        f"{'columns' if columns else 'rows'}, the batch in {parts} part(s)"
+        f"{'columns' if columns else 'rows'}, "
+        f"{'the batch in one' if parts == 1 else 'halves of the batch side by side'}"
     )
 
 
@@ -133,13 +135,15 @@ def _block(schedule, backend, cell, first, length) -> int | None:
     return None if blocks == 1 else -(-length // blocks)
 
 
-def layout(first: Carry) -> Layout:
-    """How the hand-written schedule lays a batch out."""
+def layout(cell: Cell, first: Carry) -> Layout:
+    """How the hand-written schedule of a cell lays a batch out."""
     one_device = jax.device_count() == 1
     if not one_device or jax.default_backend() != "cpu":
         return Layout(columns=False, merged=one_device, parts=1)
-    rows = _rows(first)
-    return Layout(rows < _COLUMNS_BELOW, True, 2 if rows >= _PARTS_FROM else 1)
+    rows, hand = _rows(first), hand_schedule(cell)
+    one_product = hand is not None and len(hand.gates) == 1
+    columns = rows < _COLUMNS_BELOW[one_product]
+    return Layout(columns, merged=True, parts=2 if rows in _TWO_PARTS else 1)
 
 
 def _rows(carry: Carry) -> int:

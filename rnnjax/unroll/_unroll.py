@@ -87,20 +87,18 @@ def unroll_cell(
     def run_block(carry, inputs):
         xs, resets, mask, step = inputs
         block_keys = None if keys is None else StepKeys(keys.sequence, step)
-        u = None
-        if not by_hand:
-            u = _project(cell, params, xs, block_keys)
+        u = xs if by_hand else _project(cell, params, xs, block_keys)
         if hand is not None:
-            given = {"recurrent": weights}
+            w = {"recurrent": weights}
             if by_hand:
-                given["input"] = params["input"]
+                w["input"] = params["input"]
             carry, ys = fused_scan(
                 hand,
-                layout(first),
-                given,
+                layout(cell, first),
+                w,
                 carry,
                 first,
-                xs if by_hand else u,
+                u,
                 resets,
                 mask,
                 reverse=reverse,

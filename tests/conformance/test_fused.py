@@ -35,14 +35,14 @@ by_hand = rows(main=True, where=lambda row: row.name in BY_HAND + VARIANTS)
 # which all other tests run.
 SCHEDULES = {
     "rows": (Layout(False, True, 2), Schedule(backend="fused")),
-    "columns": (Layout(True, True, 2), Schedule(backend="fused", block=3)),
+    "columns": (Layout(True, True, 3), Schedule(backend="fused", block=3)),
 }
 
 
 @pytest.fixture(params=["rows", "columns"])
 def schedule(request, monkeypatch):
     layout, schedule = SCHEDULES[request.param]
-    monkeypatch.setattr(_unroll, "layout", lambda first: layout)
+    monkeypatch.setattr(_unroll, "layout", lambda cell, first: layout)
     return schedule
 
 
