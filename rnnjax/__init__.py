@@ -7,7 +7,7 @@ unrolled over time-major sequences, stepped for streaming, and composed.
 from importlib.metadata import version as _version
 
 from rnnjax import cells, initializers
-from rnnjax._aliases import clockwork, gru, lstm, simple
+from rnnjax._aliases import clockwork, gru, lru, lstm, min_gru, rg_lru, simple
 from rnnjax._explain import explain
 from rnnjax._summary import summary
 from rnnjax.base import (
@@ -65,11 +65,14 @@ __all__ = [
     "last_step",
     "layer",
     "linear_scan",
+    "lru",
     "lstm",
     "max_pool",
     "mean_pool",
+    "min_gru",
     "norm",
     "residual",
+    "rg_lru",
     "scan",
     "simple",
     "stack",

@@ -35,5 +35,8 @@ def _alias(cell: Callable[..., Cell]) -> Callable[..., RNN]:
 
 clockwork = _alias(cells.clockwork)
 gru = _alias(cells.gru)
+lru = _alias(cells.lru)
 lstm = _alias(cells.lstm)
+min_gru = _alias(cells.min_gru)
+rg_lru = _alias(cells.rg_lru)
 simple = _alias(cells.simple)

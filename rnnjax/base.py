@@ -41,7 +41,9 @@ class Cell(NamedTuple):
       recur: ``(params["recurrent"], carry, u) -> (carry, y)``, one step.
       readout: ``(params, y, x, u) -> y``; sees no carry.
       linear: ``(params["recurrent"], u) -> (a, b)`` where
-        ``carry_t = a * carry_{t-1} + b``, for cells that are linear in the carry.
+        ``carry_t = a * carry_{t-1} + b``, for cells that are linear in the carry. A
+        leaf of ``a`` has the rank of that of the carry (axes of size 1 are broadcast),
+        or one more for matrices ``[..., n, n]``.
       event_ndim: rank of one example: 1 for a feature vector, 0 for a token.
     """
 

@@ -27,8 +27,8 @@ def variational_dropout(
       input_rate: of ``m_x [*batch, F]``, in ``[0, 1)``; of the leaves of ``x`` that
         have the full rank.
       recurrent_rate: of ``m_h [*batch, H]``, the shape of the first leaf of the carry,
-        in ``[0, 1)``. The cell finds it in ``params["recurrent"]["mask"]``: all cells
-        of `rnnjax.cells` read it.
+        in ``[0, 1)``. The cell finds it in ``params["recurrent"]["mask"]``: the
+        cells of `rnnjax.cells` with a recurrent product read it.
 
     Returns:
       An `RNN` with the parameters and the carry of ``rnn``; with ``key=None`` it is

@@ -101,7 +101,8 @@ def random_like(generator, tree, scale=1.0):
 
 
 def inner(a, b):
-    return sum(float(jnp.vdot(a[name], b[name])) for name in a)
+    """The pairing under which JAX transposes; complex numbers are not conjugated."""
+    return sum(float(jnp.real(jnp.sum(a[name] * b[name]))) for name in a)
 
 
 def select(flags, on_true, on_false):

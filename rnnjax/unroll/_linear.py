@@ -1,0 +1,103 @@
+"""Cells that are linear in their carry, over all steps by `linear_scan`."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from rnnjax.base import Array, Carry, Cell, Params, PyTree
+from rnnjax.unroll._deferred import depends
+from rnnjax.unroll._linear_backends import before, times
+from rnnjax.unroll._linear_scan import linear_scan
+from rnnjax.unroll._masking import select, zero_where_masked
+
+
+def linear_recurrence(
+    cell: Cell,
+    params: Params,
+    carry: Carry,
+    u: PyTree,
+    resets: Array | None,
+    mask: Array | None,
+    first: Carry,
+    reverse: bool,
+    backend: str,
+) -> tuple[Carry, PyTree]:
+    """What a scan of ``cell.recur`` computes, by `linear_scan` over its coefficients.
+
+    Args:
+      cell: has ``linear``.
+      params: of the cell.
+      carry: before the first step.
+      u: projected inputs of ``T >= 1`` steps, ``[T, *batch, ...]``.
+      resets: bool ``[T, *batch]``, false where masked, or None.
+      mask: bool ``[T, *batch]`` or None.
+      first: the initial carry, which a reset goes back to.
+      reverse: from the last step to the first.
+      backend: of `linear_scan`.
+
+    Returns:
+      The last carry and the outputs of all steps; those of masked steps mean nothing.
+    """
+    w = params["recurrent"]
+    a, b = _coefficients(cell, w, u)
+    b = jax.tree.map(partial(_from_first, resets), a, b, first)
+    b = zero_where_masked(mask, b)
+    a = jax.tree.map(partial(_identity_where_masked, mask), a, b)
+
+    def scan(a, b, carry):
+        options = {"resets": resets, "reverse": reverse, "backend": backend}
+        return linear_scan(a, b, carry, **options)[1]
+
+    carries = jax.tree.map(scan, a, b, carry)
+    starts = jax.tree.map(lambda c, c0: before(c, c0, reverse), carries, carry)
+    if resets is not None:
+        starts = select(resets, jax.tree.map(lambda c: c[None], first), starts)
+    last = jax.tree.map(lambda c: c[0 if reverse else -1], carries)
+    return last, jax.vmap(partial(_output, cell, w))(starts, u, carries)
+
+
+def _coefficients(cell: Cell, w: Params, u: PyTree) -> tuple[PyTree, PyTree]:
+    """``a`` and ``b`` of all steps; of one step where ``a`` is constant over time."""
+    one = jax.tree.map(lambda leaf: leaf[0], u)
+    jaxpr, shapes = jax.make_jaxpr(cell.linear, return_shape=True)(w, one)
+    fixed = len(jax.tree.leaves(w))
+    given = [i >= fixed for i in range(len(jaxpr.jaxpr.invars))]
+    varies = depends(jaxpr.jaxpr, given)
+    varies, _ = jax.tree.unflatten(jax.tree.structure(shapes), varies)
+    a, b = jax.vmap(cell.linear, (None, 0))(w, u)
+    return jax.tree.map(lambda a, v: a if v else a[:1], a, varies), b
+
+
+def _from_first(resets: Array | None, a: Array, b: Array, first: Array) -> Array:
+    """``b`` with ``a`` times the initial carry where a reset goes back to it."""
+    if resets is None:
+        return b
+    return b + select(resets, times(a, first[None]), jnp.zeros((1,) * b.ndim, b.dtype))
+
+
+def _identity_where_masked(mask: Array | None, a: Array, b: Array) -> Array:
+    """``a``, or what leaves the carry as it is where the mask is false."""
+    if a.ndim == b.ndim:
+        identity = jnp.ones((1,) * a.ndim, a.dtype)
+    else:
+        identity = jnp.eye(a.shape[-1], dtype=a.dtype)
+        identity = identity.reshape((1,) * (a.ndim - 2) + identity.shape)
+    return select(mask, a, identity)
+
+
+def _output(cell: Cell, w: Params, start: Carry, u: PyTree, end: Carry) -> PyTree:
+    """``y`` of one step, of which the carries before and after are known.
+
+    An output that *is* a leaf of the new carry is taken from there, so that nothing of
+    the step is computed again.
+    """
+    new, y = cell.recur(w, start, u)
+    pairs = list(zip(jax.tree.leaves(new), jax.tree.leaves(end), strict=True))
+
+    def known(out):
+        return next((after for leaf, after in pairs if leaf is out), out)
+
+    return jax.tree.map(known, y)
