@@ -23,6 +23,9 @@ Carry: TypeAlias = Any
 """A tree of arrays ``[*batch, ...]``: all that passes from one step to the next."""
 Shape: TypeAlias = tuple[int, ...]
 
+LINEAR_BACKENDS = ("sequential", "chunked", "associative")
+"""The ways to run a linear recurrence."""
+
 
 class Cell(NamedTuple):
     """One recurrence, written as its equations.
@@ -93,7 +96,9 @@ class Schedule:
         "autodiff" leaves them to JAX, which accumulates them step by step (the oracle);
         "auto" chooses by size and device; `explain` says what and why.
       backend: "scan" is `jax.lax.scan` of the cell's own step; "fused" the schedule
-        written by hand for simple, LSTM and GRU; "auto" the fastest that can run here.
+        written by hand for simple, LSTM and GRU; "sequential", "chunked" and
+        "associative" are those of `linear_scan`, for cells with ``linear``; "auto" the
+        fastest that can run here.
       remat: "none" keeps what the backward pass needs; "step" keeps what enters each
         step, carry and projected input, and computes the inside of the step again. A
         number K keeps every K-th carry and computes the steps between them again,
@@ -115,7 +120,7 @@ class Schedule:
         """Checks the values."""
         for name, known in (
             ("gradient", ("auto", "deferred", "autodiff")),
-            ("backend", ("auto", "scan", "fused")),
+            ("backend", ("auto", "scan", "fused", *LINEAR_BACKENDS)),
             ("remat", ("none", "step", "sqrt")),
         ):
             value = getattr(self, name)

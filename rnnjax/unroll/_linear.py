@@ -7,6 +7,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from rnnjax._checks import describe
 from rnnjax.base import Array, Carry, Cell, Params, PyTree
 from rnnjax.unroll._deferred import depends
 from rnnjax.unroll._linear_backends import before, times
@@ -16,12 +17,13 @@ from rnnjax.unroll._masking import select, zero_where_masked
 
 def linear_recurrence(
     cell: Cell,
-    params: Params,
+    w: Params,
     carry: Carry,
+    first: Carry,
     u: PyTree,
     resets: Array | None,
     mask: Array | None,
-    first: Carry,
+    *,
     reverse: bool,
     backend: str,
 ) -> tuple[Carry, PyTree]:
@@ -29,20 +31,23 @@ def linear_recurrence(
 
     Args:
       cell: has ``linear``.
-      params: of the cell.
+      w: what is constant over the sequence, mostly ``params["recurrent"]``.
       carry: before the first step.
+      first: the initial carry, which a reset goes back to.
       u: projected inputs of ``T >= 1`` steps, ``[T, *batch, ...]``.
       resets: bool ``[T, *batch]``, false where masked, or None.
       mask: bool ``[T, *batch]`` or None.
-      first: the initial carry, which a reset goes back to.
       reverse: from the last step to the first.
       backend: of `linear_scan`.
 
     Returns:
       The last carry and the outputs of all steps; those of masked steps mean nothing.
+
+    Raises:
+      ValueError: ``linear`` returns what does not fit the carry.
     """
-    w = params["recurrent"]
-    a, b = _coefficients(cell, w, u)
+    a, b = _coefficients(cell, w, u, carry)
+    # A reset is zero to linear_scan: what the initial carry adds is added to b.
     b = jax.tree.map(partial(_from_first, resets), a, b, first)
     b = zero_where_masked(mask, b)
     a = jax.tree.map(partial(_identity_where_masked, mask), a, b)
@@ -59,16 +64,39 @@ def linear_recurrence(
     return last, jax.vmap(partial(_output, cell, w))(starts, u, carries)
 
 
-def _coefficients(cell: Cell, w: Params, u: PyTree) -> tuple[PyTree, PyTree]:
+def _coefficients(
+    cell: Cell, w: Params, u: PyTree, carry: Carry
+) -> tuple[PyTree, PyTree]:
     """``a`` and ``b`` of all steps; of one step where ``a`` is constant over time."""
     one = jax.tree.map(lambda leaf: leaf[0], u)
     jaxpr, shapes = jax.make_jaxpr(cell.linear, return_shape=True)(w, one)
+    _check(shapes, carry)
     fixed = len(jax.tree.leaves(w))
     given = [i >= fixed for i in range(len(jaxpr.jaxpr.invars))]
     varies = depends(jaxpr.jaxpr, given)
     varies, _ = jax.tree.unflatten(jax.tree.structure(shapes), varies)
     a, b = jax.vmap(cell.linear, (None, 0))(w, u)
     return jax.tree.map(lambda a, v: a if v else a[:1], a, varies), b
+
+
+def _check(coefficients: PyTree, carry: Carry) -> None:
+    """Raises unless ``(a, b)`` of one step fit the carry, leaf by leaf."""
+    tree = jax.tree.structure(carry)
+    if jax.tree.structure(coefficients) != jax.tree.structure((carry, carry)):
+        raise ValueError(
+            f"Cell.linear: expected (a, b), each with the tree of the carry, {tree}, "
+            f"got {jax.tree.structure(coefficients)}."
+        )
+    a, b = map(jax.tree.leaves, coefficients)
+    for a_leaf, b_leaf, leaf in zip(a, b, jax.tree.leaves(carry), strict=True):
+        dtype = jnp.result_type(a_leaf, b_leaf, leaf)
+        ranks = (leaf.ndim, leaf.ndim + 1)
+        if b_leaf.shape != leaf.shape or a_leaf.ndim not in ranks or dtype != leaf.dtype:
+            raise ValueError(
+                f"Cell.linear: expected a and b of the shape and dtype of the carry "
+                f"{describe(leaf)}, a also as matrices over its last axis, got a "
+                f"{describe(a_leaf)} and b {describe(b_leaf)}."
+            )
 
 
 def _from_first(resets: Array | None, a: Array, b: Array, first: Array) -> Array:

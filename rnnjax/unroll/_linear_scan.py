@@ -19,7 +19,7 @@ from jax import lax
 
 from rnnjax._checks import check_flags, describe
 from rnnjax._compat import like_type
-from rnnjax.base import Array, Shape
+from rnnjax.base import LINEAR_BACKENDS, Array, Shape
 from rnnjax.unroll._linear_backends import (
     associative,
     before,
@@ -29,11 +29,9 @@ from rnnjax.unroll._linear_backends import (
 )
 from rnnjax.unroll._masking import select
 
-BACKENDS = {
-    "sequential": sequential,
-    "chunked": chunked,
-    "associative": associative,
-}
+BACKENDS = dict(
+    zip(LINEAR_BACKENDS, (sequential, chunked, associative), strict=True)
+)
 
 
 def linear_scan(
@@ -80,7 +78,7 @@ def linear_scan(
     Reference: Blelloch, "Prefix Sums and Their Applications", 1990; Martin and Cundy,
     "Parallelizing Linear Recurrent Neural Nets Over Sequence Length", ICLR 2018.
     """
-    solve = BACKENDS.get(choose_backend(backend))
+    solve = BACKENDS.get(choose_backend()[0] if backend == "auto" else backend)
     if solve is None:
         raise ValueError(
             f"backend: expected 'auto' or one of {tuple(BACKENDS)}, got {backend!r}."
@@ -96,8 +94,8 @@ def linear_scan(
     return hs[0 if reverse else -1], hs
 
 
-def choose_backend(backend: str) -> str:
-    """What "auto" stands for on this device.
+def choose_backend() -> tuple[str, str]:
+    """What "auto" stands for on this device, and why.
 
     Measured on 2 cores, T from 1024 to 131072 and 1 to 4096 channels: a step of the
     loop costs 10 ns to 1 us there, and the loop moves the fewest bytes, so that no
@@ -105,9 +103,9 @@ def choose_backend(backend: str) -> str:
     slower. Where every operation has to be launched, the one with the fewest is taken:
     that is not measured yet.
     """
-    if backend != "auto":
-        return backend
-    return "sequential" if jax.default_backend() == "cpu" else "associative"
+    if jax.default_backend() == "cpu":
+        return "sequential", "on CPU the loop moves the fewest bytes, at every size"
+    return "associative", "the fewest operations to launch; not measured"
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))

@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax._by_hand import hand_schedule
-from rnnjax.base import Carry, Cell, Params, Schedule
+from rnnjax.base import LINEAR_BACKENDS, Carry, Cell, Params, Schedule
 from rnnjax.unroll._fused import KEYS, Layout
+from rnnjax.unroll._linear_scan import choose_backend
 
 # Measured on 2 cores (AVX2): accumulating a weight gradient step by step costs the
 # traffic of the accumulator, which shows once it leaves the cache; deferring it costs
@@ -64,6 +65,8 @@ def choose(
     reasons = [f"backend {backend}: {why}"]
     if backend == "fused":
         gradient, why = "deferred", "part of the hand-written schedule"
+    elif backend in LINEAR_BACKENDS:
+        gradient, why = "deferred", "a linear recurrence too, in the same backend"
     elif schedule.gradient == "auto":
         gradient, why = _gradient(weights, _rows(first))
     else:
@@ -77,6 +80,10 @@ def choose(
 
 
 def _backend(schedule, cell, weights, first) -> tuple[str, str]:
+    if schedule.backend in LINEAR_BACKENDS or (
+        schedule.backend == "auto" and cell.linear is not None
+    ):
+        return _linear_backend(schedule, cell)
     obstacle = _why_not_fused(schedule, cell, weights, first)
     if schedule.backend == "fused" and obstacle:
         raise ValueError(
@@ -96,6 +103,33 @@ def _backend(schedule, cell, weights, first) -> tuple[str, str]:
         f"{'columns' if columns else 'rows'}, "
         f"{'the batch in one' if parts == 1 else 'halves of the batch side by side'}"
     )
+
+
+def _linear_backend(schedule, cell) -> tuple[str, str]:
+    obstacle = _why_not_linear(schedule, cell)
+    if schedule.backend == "auto":
+        if obstacle:
+            return "scan", obstacle
+        backend, why = choose_backend()
+        return backend, f"the cell is linear in its carry; {why}"
+    if obstacle:
+        raise ValueError(
+            f"Schedule(backend={schedule.backend!r}): expected a recurrence that "
+            f"linear_scan can run, but {obstacle}. Leave backend at 'auto', or take "
+            f"'scan'."
+        )
+    return schedule.backend, "asked for"
+
+
+def _why_not_linear(schedule, cell) -> str:
+    """What keeps `linear_scan` from running the cell; "" for nothing."""
+    if cell.linear is None:
+        return "the cell does not say by Cell.linear that it is linear in its carry"
+    if schedule.gradient == "autodiff":
+        return "gradient 'autodiff' differentiates the cell's own step"
+    if schedule.remat == "step":
+        return "remat 'step' recomputes the cell's own step"
+    return ""
 
 
 def _why_not_fused(schedule, cell, weights, first) -> str:

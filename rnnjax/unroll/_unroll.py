@@ -12,6 +12,7 @@ from rnnjax._by_hand import hand_schedule, projects_by_hand
 from rnnjax._checks import as_arrays, batch_shape_of, check_carry, check_flags
 from rnnjax._compat import deferrable
 from rnnjax.base import (
+    LINEAR_BACKENDS,
     Array,
     Carry,
     Cell,
@@ -25,6 +26,7 @@ from rnnjax.base import (
 )
 from rnnjax.unroll._blocks import fixed_type, scan_blocks
 from rnnjax.unroll._fused import fused_scan
+from rnnjax.unroll._linear import linear_recurrence
 from rnnjax.unroll._masking import canonical_flags, select, zero_where_masked
 from rnnjax.unroll._scan import NOT_DEFERRABLE, scan_closure
 from rnnjax.unroll._schedules import choose, layout
@@ -103,6 +105,18 @@ def unroll_cell(
                 mask,
                 reverse=reverse,
             )
+        elif length and schedule.backend in LINEAR_BACKENDS:
+            carry, ys = linear_recurrence(
+                cell,
+                weights,
+                carry,
+                first,
+                u,
+                resets,
+                mask,
+                reverse=reverse,
+                backend=schedule.backend,
+            )
         else:
             steps = jax.tree.leaves(xs)[0].shape[0]
             carry, ys = loop(carry, (u, resets, mask), steps)
@@ -139,7 +153,8 @@ def explain_cell(
     schedule, _, reasons = choose(schedule, cell, params["recurrent"], first, length)
     name = getattr(cell.init, "__qualname__", "cell").split(".")[0]
     gradient = schedule.gradient
-    if gradient == "deferred" and not _is_deferrable(cell, params, xs, batch_shape):
+    by_steps = schedule.backend not in LINEAR_BACKENDS
+    if by_steps and gradient == "deferred" and not _is_deferrable(cell, params, xs, batch_shape):
         gradient = "autodiff"
         reasons = (*reasons, f"gradient autodiff in its place: {NOT_DEFERRABLE}")
     return Explanation(name, schedule.backend, gradient, reasons)
