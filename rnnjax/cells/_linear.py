@@ -319,8 +319,8 @@ def _per_unit(vector: Array, like: Array) -> Array:
 def _uniform(key: Array, size: int, low: float, high: float) -> Array:
     """Uniform between the two, and neither of them: logarithms are taken."""
     draw = jax.random.uniform(key, (size,), minval=low, maxval=high)
-    ends = np.nextafter(np.float32([low, high]), np.float32([high, low]))
-    return jnp.clip(draw, *ends)
+    ends = np.asarray([low, high], np.float32)
+    return jnp.clip(draw, *np.nextafter(ends, ends[::-1]))
 
 
 def _complex(dtype: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -69,13 +70,14 @@ def _coefficients(
 ) -> tuple[PyTree, PyTree]:
     """``a`` and ``b`` of all steps; of one step where ``a`` is constant over time."""
     one = jax.tree.map(lambda leaf: leaf[0], u)
-    jaxpr, shapes = jax.make_jaxpr(cell.linear, return_shape=True)(w, one)
+    linear: Any = cell.linear  # the choice of the backend saw that there is one
+    jaxpr, shapes = jax.make_jaxpr(linear, return_shape=True)(w, one)
     _check(shapes, carry)
     fixed = len(jax.tree.leaves(w))
     given = [i >= fixed for i in range(len(jaxpr.jaxpr.invars))]
     varies = depends(jaxpr.jaxpr, given)
     varies, _ = jax.tree.unflatten(jax.tree.structure(shapes), varies)
-    a, b = jax.vmap(cell.linear, (None, 0))(w, u)
+    a, b = jax.vmap(linear, (None, 0))(w, u)
     return jax.tree.map(lambda a, v: a if v else a[:1], a, varies), b
 
 
@@ -89,9 +91,9 @@ def _check(coefficients: PyTree, carry: Carry) -> None:
         )
     a, b = map(jax.tree.leaves, coefficients)
     for a_leaf, b_leaf, leaf in zip(a, b, jax.tree.leaves(carry), strict=True):
-        dtype = jnp.result_type(a_leaf, b_leaf, leaf)
-        ranks = (leaf.ndim, leaf.ndim + 1)
-        if b_leaf.shape != leaf.shape or a_leaf.ndim not in ranks or dtype != leaf.dtype:
+        same_type = jnp.result_type(a_leaf, b_leaf, leaf) == leaf.dtype
+        of_rank = a_leaf.ndim in (leaf.ndim, leaf.ndim + 1)
+        if b_leaf.shape != leaf.shape or not of_rank or not same_type:
             raise ValueError(
                 f"Cell.linear: expected a and b of the shape and dtype of the carry "
                 f"{describe(leaf)}, a also as matrices over its last axis, got a "

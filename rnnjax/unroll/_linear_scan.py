@@ -10,6 +10,7 @@ alone.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -29,7 +30,7 @@ from rnnjax.unroll._linear_backends import (
 )
 from rnnjax.unroll._masking import select
 
-BACKENDS = dict(
+BACKENDS: dict[str, Callable[..., Array]] = dict(
     zip(LINEAR_BACKENDS, (sequential, chunked, associative), strict=True)
 )
 

@@ -153,8 +153,8 @@ def explain_cell(
     schedule, _, reasons = choose(schedule, cell, params["recurrent"], first, length)
     name = getattr(cell.init, "__qualname__", "cell").split(".")[0]
     gradient = schedule.gradient
-    by_steps = schedule.backend not in LINEAR_BACKENDS
-    if by_steps and gradient == "deferred" and not _is_deferrable(cell, params, xs, batch_shape):
+    by_steps = schedule.backend not in LINEAR_BACKENDS and gradient == "deferred"
+    if by_steps and not _is_deferrable(cell, params, xs, batch_shape):
         gradient = "autodiff"
         reasons = (*reasons, f"gradient autodiff in its place: {NOT_DEFERRABLE}")
     return Explanation(name, schedule.backend, gradient, reasons)

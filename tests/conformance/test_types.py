@@ -45,7 +45,8 @@ def shape_of(name, dtype, length=T, batch=(B,)):
                 lambda path, leaf: new.get(jax.tree_util.keystr(path), leaf), own
             )
             outputs = rnn.unroll(own["params"], None, own["xs"], **options)
-            return sum(jnp.sum(leaf) for leaf in floats(outputs).values()), outputs
+            total = sum(jnp.sum(leaf) for leaf in floats(outputs).values())
+            return jnp.real(total), outputs
 
         given = floats({"params": params, "xs": xs})
         gradients, outputs = jax.grad(loss, has_aux=True)(given)
