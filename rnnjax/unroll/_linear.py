@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax._checks import describe
+from rnnjax._compat import like_type
 from rnnjax.base import Array, Carry, Cell, Params, PyTree
 from rnnjax.unroll._deferred import depends
 from rnnjax.unroll._linear_backends import before, times
@@ -57,8 +58,12 @@ def linear_recurrence(
         options = {"resets": resets, "reverse": reverse, "backend": backend}
         return linear_scan(a, b, carry, **options)[1]
 
+    def start(hs, h0):
+        h0 = like_type(h0, jax.eval_shape(lambda hs: hs[0], hs))
+        return before(hs, h0, reverse)
+
     carries = jax.tree.map(scan, a, b, carry)
-    starts = jax.tree.map(lambda c, c0: before(c, c0, reverse), carries, carry)
+    starts = jax.tree.map(start, carries, carry)
     if resets is not None:
         starts = select(resets, jax.tree.map(lambda c: c[None], first), starts)
     last = jax.tree.map(lambda c: c[0 if reverse else -1], carries)

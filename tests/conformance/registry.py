@@ -6,6 +6,7 @@ parameters of that dtype, hidden size `H`; everything else has a default.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,20 @@ def alias(name, **options):
     def make(schedule, dtype):
         layer = getattr(rnnjax, name)
         return layer(H, schedule=schedule, param_dtype=dtype, **options)
+
+    return make
+
+
+def linear(name, backend):
+    """A row's `make` for a cell that is linear in its carry, run by that backend.
+
+    Where the schedule asks for autodiff or for every step again, by the loop of steps.
+    """
+
+    def make(schedule, dtype):
+        if schedule.gradient != "autodiff" and schedule.remat != "step":
+            schedule = dataclasses.replace(schedule, backend=backend)
+        return alias(name)(schedule, dtype)
 
     return make
 
@@ -173,9 +188,9 @@ ROWS = [
         alias("gru", reset_after=True, layer_norm=True),
         variant=True,
     ),
-    Row("lru", alias("lru")),
-    Row("rg_lru", alias("rg_lru"), variant=True),
-    Row("min_gru", alias("min_gru")),
+    Row("lru", linear("lru", "associative")),
+    Row("rg_lru", linear("rg_lru", "chunked"), variant=True),
+    Row("min_gru", linear("min_gru", "sequential")),
     Row("user: mgu", written(cells.mgu)),
     Row("user: x and dt", written(cells.decaying), features_and_deltas),
     Row("user: carry of every kind", written(cells.clocked)),
@@ -269,8 +284,9 @@ ROWS = [
 ]
 
 BY_NAME = {row.name: row for row in ROWS}
-# What runs where a property is dear: a cell of ours, one of a user, a composition.
-FEW = ["lstm", "user: mgu", "stack"]
+# What runs where a property is dear: a cell of ours, one that is parallel in time, one
+# of a user, a composition.
+FEW = ["lstm", "lru", "user: mgu", "stack"]
 
 
 def rows(few=False, main=False, where=lambda row: True):

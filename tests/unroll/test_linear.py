@@ -104,10 +104,16 @@ def test_equals_the_loop(name, backend):
     assert np.all(np.isfinite(jax.tree.leaves(actual)[0]))
 
 
-@pytest.mark.parametrize("name", ["rg_lru", "min_gru"])
-def test_gated_cells_in_blocks_equal_the_loop(name):
-    actual = both_ways(name, Schedule(backend="associative", block=2))
-    assert_close(actual, of_the_loop(name))
+@pytest.mark.parametrize(
+    ("name", "schedule"),
+    [
+        ("rg_lru", Schedule(backend="associative", block=2)),
+        ("min_gru", Schedule(backend="chunked", remat=2)),
+        ("user", Schedule(backend="sequential", remat="sqrt")),
+    ],
+)
+def test_blocks_and_kept_carries_equal_the_loop(name, schedule):
+    assert_close(both_ways(name, schedule), of_the_loop(name))
 
 
 def test_without_flags_steps_or_carry():
@@ -130,3 +136,64 @@ def test_nothing_of_the_step_is_computed_again():
     (scan,) = (e for e in jaxpr.eqns if e.primitive.name == "custom_jvp_call")
     last, ys = jaxpr.outvars
     assert ys is scan.outvars[0]
+
+
+def explained(schedule, name="lru"):
+    rnn = make(name, schedule)
+    return str(rnnjax.explain(rnn, parameters(name, rnn)[0], jnp.asarray(XS)))
+
+
+def test_what_auto_takes_and_why(monkeypatch):
+    assert "backend associative: asked for" in explained(
+        Schedule("auto", "associative")
+    )
+    assert "backend scan: gradient 'autodiff' diff" in explained(Schedule("autodiff"))
+    assert "backend scan: remat 'step' recomputes" in explained(Schedule(remat="step"))
+    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    assert "backend sequential: the cell is linear in its carry; on CPU the loop" in (
+        explained(Schedule())
+    )
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert "backend associative: the cell is linear in its carry; the fewest" in (
+        explained(Schedule())
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("lstm", {}, r"the cell does not say by Cell.linear that it is linear"),
+        ("lru", {"gradient": "autodiff"}, "gradient 'autodiff' differentiates"),
+        ("lru", {"remat": "step"}, "remat 'step' recomputes the cell's own step"),
+    ],
+)
+def test_where_it_cannot_run(name, options, message):
+    rnn = make(name, Schedule(backend="chunked", **options))
+    params = rnn.init(jax.random.key(0), jnp.asarray(XS[0]))
+    expected = (
+        r"^Schedule\(backend='chunked'\): expected a recurrence that linear_scan can "
+        r"run, but " + message
+    )
+    for use in (rnnjax.explain, lambda rnn, *args: rnn.unroll(args[0], None, args[1])):
+        with pytest.raises(ValueError, match=expected):
+            use(rnn, params, jnp.asarray(XS))
+
+
+@pytest.mark.parametrize(
+    ("linear", "message"),
+    [
+        (lambda w, u: u[0], r"expected \(a, b\), each with the tree of the carry"),
+        (
+            lambda w, u: (u[0], u[1][..., :1]),
+            r"got a float64\[3,4\] and b float64\[3,1",
+        ),
+        (lambda w, u: (u[0][0], u[1]), r"carry float64\[3,4\], .* got a float64\[4\]"),
+        (lambda w, u: (u[0] + 0j, u[1]), r"got a complex128\[3,4\] and b float64"),
+    ],
+)
+def test_coefficients_that_do_not_fit_the_carry(linear, message):
+    cell = rnnjax.cells.min_gru(H, param_dtype=jnp.float64)._replace(linear=linear)
+    rnn = rnnjax.layer(cell)
+    params = rnn.init(jax.random.key(0), jnp.asarray(XS[0]))
+    with pytest.raises(ValueError, match=r"^Cell.linear: .*" + message):
+        rnn.unroll(params, None, jnp.asarray(XS))
