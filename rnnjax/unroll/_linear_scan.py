@@ -55,7 +55,8 @@ def linear_scan(
       b: ``[T, *batch, ...]``. A step to be left out is ``a = 1, b = 0``.
       h0: the state before the first step, ``[*batch, ...]``; None is zeros.
       resets: bool ``[T, *batch]``, the leading axes of ``b``; where true, the state is
-        zero before the step: nothing that came earlier, ``h0`` included, goes on.
+        zero before the step: nothing finite that came earlier, ``h0`` included, goes
+        on.
       reverse: from the last step to the first.
       backend: "sequential" is a loop over the steps; "chunked" runs ``sqrt(T)`` chunks
         side by side; "associative" is `jax.lax.associative_scan`; "auto" chooses by
