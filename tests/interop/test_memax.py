@@ -1,5 +1,6 @@
 """The LRU's outputs, states and all gradients equal those of memax, with resets."""
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -55,6 +56,4 @@ def test_lru(backend):
         return jax.grad(loss, (0, 1), has_aux=True)(params, xs)
 
     actual, expected = jax.jit(lambda: (results(ours), results(theirs)))()
-    jax.tree.map(
-        lambda a, b: np.testing.assert_allclose(a, b, **CLOSE), actual, expected
-    )
+    chex.assert_trees_all_close(actual, expected, **CLOSE)
