@@ -39,7 +39,7 @@ from rnnjax.combinators import (
     with_carries,
     zoneout,
 )
-from rnnjax.unroll import linear_scan, scan
+from rnnjax.unroll import NewtonInfo, linear_scan, newton_scan, scan
 
 __version__ = _version("rnnjax")
 
@@ -47,6 +47,7 @@ __all__ = [
     "RNN",
     "Cell",
     "Explanation",
+    "NewtonInfo",
     "Schedule",
     "StepKey",
     "StepKeys",
@@ -70,6 +71,7 @@ __all__ = [
     "max_pool",
     "mean_pool",
     "min_gru",
+    "newton_scan",
     "norm",
     "residual",
     "rg_lru",

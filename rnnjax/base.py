@@ -97,8 +97,9 @@ class Schedule:
         "auto" chooses by size and device; `explain` says what and why.
       backend: "scan" is `jax.lax.scan` of the cell's own step; "fused" the schedule
         written by hand for simple, LSTM and GRU; "sequential", "chunked" and
-        "associative" are those of `linear_scan`, for cells with ``linear``; "auto" the
-        fastest that can run here.
+        "associative" are those of `linear_scan`, for cells with ``linear``; "newton" is
+        Newton's method on all steps at once, see `newton_scan`, and the loop where that
+        does not converge (never chosen by "auto"); "auto" the fastest that can run here.
       remat: "none" keeps what the backward pass needs; "step" keeps what enters each
         step, carry and projected input, and computes the inside of the step again. A
         number K keeps every K-th carry and computes the steps between them again,
@@ -120,7 +121,7 @@ class Schedule:
         """Checks the values."""
         for name, known in (
             ("gradient", ("auto", "deferred", "autodiff")),
-            ("backend", ("auto", "scan", "fused", *LINEAR_BACKENDS)),
+            ("backend", ("auto", "scan", "fused", "newton", *LINEAR_BACKENDS)),
             ("remat", ("none", "step", "sqrt")),
         ):
             value = getattr(self, name)

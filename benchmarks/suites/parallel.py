@@ -1,4 +1,4 @@
-"""Linear recurrences: step by step, in chunks, in parallel."""
+"""Recurrences parallel in time: linear ones, and a trained GRU by Newton's method."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from .._compare import Case
 from .._problem import Work
 from .._suite import Plot, Suite, Summary, fastest, row_of
 from .._tasks import Absent, Program, Task
+from . import _flip_flop
 from .unroll import NO_SLOWER, Direction
 
 OURS = "rnnjax.linear_scan"
@@ -32,7 +33,10 @@ class Parallel(Suite):
 
     Ratios are times of a contender over those of rnnjax.linear_scan with the backend
     that it chooses itself (of lax.scan, where there is no linear_scan): above 1, the
-    reference is faster.
+    reference is faster. The trained GRU holds bits (3 of them), and the reference of
+    its rows is lax.scan: newton_scan takes several iterations, each with the arithmetic
+    of as many loops as there are units, so that it is for devices that one loop leaves
+    idle. On a CPU of few cores the loop is far faster.
     """
 
     steps: tuple[int, ...] = (1_024, 16_384, 131_072)
@@ -47,6 +51,15 @@ class Parallel(Suite):
     directions: tuple[Direction, ...] = ("forward", "value_and_grad")
     """Which passes."""
 
+    newton_steps: tuple[int, ...] = (1_000, 10_000)
+    """T of the trained GRU."""
+
+    newton_hidden: int = 16
+    """H of the trained GRU."""
+
+    newton_updates: int = 400
+    """Steps of its training, before anything is timed."""
+
     name: ClassVar[str] = "parallel"
     plots: ClassVar = (
         Plot("dots", ("channels", "B", "direction"), "T", "ratio_of_minima"),
@@ -54,7 +67,14 @@ class Parallel(Suite):
 
     def tiny(self):
         return dataclasses.replace(
-            self, rounds=2, steps=(16,), batches=(2,), channels=(4,)
+            self,
+            rounds=2,
+            steps=(16,),
+            batches=(2,),
+            channels=(4,),
+            newton_steps=(16,),
+            newton_hidden=4,
+            newton_updates=2,
         )
 
     def cases(self) -> Iterator[Case]:
@@ -64,6 +84,26 @@ class Parallel(Suite):
                     given = _given(steps, batch, channels)
                     for direction in self.directions:
                         yield self._case(direction, *given)
+        if self.newton_steps:
+            yield from self._newton_cases()
+
+    def _newton_cases(self) -> Iterator[Case]:
+        trained = _flip_flop.trained_gru(self.newton_hidden, self.newton_updates)
+        for steps in self.newton_steps:
+            xs, _ = _flip_flop.sequence(steps, 1, seed=99)
+            for direction in self.directions:
+                labels = {
+                    "recurrence": "trained GRU",
+                    "T": steps,
+                    "B": 1,
+                    "channels": self.newton_hidden,
+                    "direction": direction,
+                }
+                tasks = {
+                    name: partial(_newton_task, direction, trained, xs, jacobian)
+                    for name, jacobian in NEWTON.items()
+                }
+                yield self.compare(labels, tasks)
 
     def _case(self, direction: str, a, b, h0) -> Case:
         steps, batch, channels = a.shape
@@ -115,6 +155,33 @@ def _task(direction: str, scan: Callable[..., Any], a, b, h0) -> Task:
     return _tasks.TASKS[direction](program, (a, h0), b)
 
 
+def _newton_task(direction: str, trained, xs, jacobian: str | None) -> Task:
+    """The trained GRU by the loop, or by `newton_scan` with those Jacobians."""
+    cell, params, errors = trained
+    first = cell.initial_carry(params, xs.shape[1:2])
+
+    def step(params, h, x):
+        return cell.recur(params["recurrent"], h, cell.project(params, x))
+
+    def newton(params, xs):
+        f = partial(step, params)
+        return rnnjax.newton_scan(f, first, xs, jacobian=jacobian)
+
+    def unroll(params, xs):
+        if jacobian is None:
+            return jax.lax.scan(partial(step, params), first, xs)[1]
+        return newton(params, xs)[1]
+
+    if jacobian is None:
+        note = f"training took its error from {errors[0]:.2g} to {errors[1]:.2g}"
+    else:
+        info = jax.jit(lambda params, xs: newton(params, xs)[2])(params, xs)
+        ending = "" if info.converged else ", no convergence: the loop ran"
+        note = f"{info.iterations} iterations, residual {info.residual:.1e}{ending}"
+    program = Program(lambda p: p, unroll, step, lambda batch: first, note=note)
+    return _tasks.TASKS[direction](program, params, xs)
+
+
 def _ours(a, b, h0, **options):
     linear_scan = getattr(rnnjax, "linear_scan", None)
     if linear_scan is None:
@@ -157,6 +224,11 @@ def _memax(a, b, h0):
     return jax.vmap(sequence, (1, 1, 0), 1)(a, b, h0)
 
 
+NEWTON = {
+    LOOP: None,
+    "rnnjax.newton_scan, full": "full",
+    "rnnjax.newton_scan, diagonal": "diagonal",
+}
 SCANS = {
     OURS: _ours,
     **{f"{OURS}, {name}": partial(_ours, backend=name) for name in BACKENDS},

@@ -4,6 +4,7 @@ from rnnjax.unroll._blocks import fixed_type, scan_blocks
 from rnnjax.unroll._deferred import depends
 from rnnjax.unroll._linear_scan import linear_scan
 from rnnjax.unroll._masking import canonical_flags, select, zero_where_masked
+from rnnjax.unroll._newton import NewtonInfo, newton_scan
 from rnnjax.unroll._scan import scan
 from rnnjax.unroll._unroll import (
     check_step_key,
@@ -13,12 +14,14 @@ from rnnjax.unroll._unroll import (
 )
 
 __all__ = [
+    "NewtonInfo",
     "canonical_flags",
     "check_step_key",
     "depends",
     "explain_cell",
     "fixed_type",
     "linear_scan",
+    "newton_scan",
     "scan",
     "scan_blocks",
     "select",

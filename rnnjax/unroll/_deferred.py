@@ -77,22 +77,22 @@ def _deferred_jvp(f, length, reverse, remat, primals, tangents):
     # Itself deferred, so that this rule may be differentiated again.
     last, (carries, ys) = _deferred(f_keeping_carry, length, reverse, remat, *primals)
 
-    program = partial(_tangent_program, f, length, reverse)
+    program = partial(tangent_program, f, length, reverse)
     if remat:
         program = jax.checkpoint(program)
     w, first, xs = primals
     dw, dfirst, dxs = tangents
-    dlast, dys = program((w, carries, xs), (dw, dxs), _float_leaves(dfirst, like=first))
-    return (last, ys), (_fill_float0(last, dlast), _fill_float0(ys, dys))
+    dlast, dys = program((w, carries, xs), (dw, dxs), float_leaves(dfirst, like=first))
+    return (last, ys), (fill_float0(last, dlast), fill_float0(ys, dys))
 
 
-def _tangent_program(f, length, reverse, primals, dw_dxs, dcarry):
+def tangent_program(f, length, reverse, primals, dw_dxs, dcarry):
     """Tangents of the last carry and of ys, as lists of their float leaves."""
     w, carries, xs = primals
 
     def f_float(w, carry, x):
         new_carry, y = f(w, carry, x)
-        return _floats(new_carry), _floats(y)
+        return floats(new_carry), floats(y)
 
     # What dw and dxs add at every step, at once. This is the jvp of the vmap: the vmap
     # of the jvp breaks on `cond` and `custom_vjp` inside a cell.
@@ -121,10 +121,10 @@ def _linearise_in_carry(f_float, length, w, carries, xs):
     def linear_map(w, carry, x):
         fixed_carry = carry
 
-        def of_floats(floats):
-            return f_float(w, _with_floats(fixed_carry, floats), x)
+        def of_floats(values):
+            return f_float(w, _with_floats(fixed_carry, values), x)
 
-        return jax.linearize(of_floats, _floats(carry))[1]
+        return jax.linearize(of_floats, floats(carry))[1]
 
     one_step = jax.tree.map(lambda a: a[0], (carries, xs))
     jaxpr, shapes = jax.make_jaxpr(linear_map, return_shape=True)(w, *one_step)
@@ -169,25 +169,25 @@ def _is_float(leaf: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
 
 
-def _floats(tree: PyTree) -> list:
+def floats(tree: PyTree) -> list:
     """The leaves that carry a tangent: real and complex floating point."""
     return [leaf for leaf in jax.tree.leaves(tree) if _is_float(leaf)]
 
 
-def _float_leaves(tangent: PyTree, like: PyTree) -> list:
+def float_leaves(tangent: PyTree, like: PyTree) -> list:
     """The tangents of the float leaves of ``like``."""
     pairs = zip(jax.tree.leaves(tangent), jax.tree.leaves(like), strict=True)
     return [t for t, leaf in pairs if _is_float(leaf)]
 
 
-def _with_floats(tree: PyTree, floats: list) -> PyTree:
+def _with_floats(tree: PyTree, values: list) -> PyTree:
     """``tree`` with its float leaves replaced, in order."""
     leaves, structure = jax.tree.flatten(tree)
-    rest = iter(floats)
+    rest = iter(values)
     return structure.unflatten([next(rest) if _is_float(a) else a for a in leaves])
 
 
-def _fill_float0(tree: PyTree, dfloats: list) -> PyTree:
+def fill_float0(tree: PyTree, dfloats: list) -> PyTree:
     """The tangent of ``tree``: ``dfloats``, and float0 zeros for the other leaves."""
     leaves, structure = jax.tree.flatten(tree)
     rest = iter(dfloats)

@@ -119,17 +119,20 @@ def _recurrence(solve, reverse, a, b, h0):
 def _recurrence_jvp(solve, reverse, primals, tangents):
     (a, _, h0), (da, db, dh0) = primals, tangents
     hs = _recurrence(solve, reverse, *primals)
-    zeros = jnp.zeros_like(hs[0])
-    first = -1 if reverse else 0
     added = times(da, before(hs, h0, reverse)) + db
-    added = added.at[first].add(times(a[first], dh0))
-    dhs = lax.custom_linear_solve(
+    return hs, tangent_recurrence(solve, reverse, a, added, dh0)
+
+
+def tangent_recurrence(solve, reverse, a, db, dh0):
+    """``dh_t = a_t dh_{t-1} + db_t``, of which JAX makes the transpose as well."""
+    zeros = jnp.zeros_like(db[0])
+    first = -1 if reverse else 0
+    return lax.custom_linear_solve(
         lambda dhs: dhs - times(a, before(dhs, zeros, reverse)),
-        added,
-        solve=lambda _, added: solve(a, added, zeros, reverse),
+        db.at[first].add(times(a[first], dh0)),
+        solve=lambda _, db: solve(a, db, zeros, reverse),
         transpose_solve=lambda _, ct: solve(a, ct, zeros, not reverse, transpose=True),
     )
-    return hs, dhs
 
 
 def _as_operands(a: Any, b: Any, h0: Any) -> tuple[Array, Array, Array]:

@@ -69,11 +69,7 @@ def scan(
     jitted = not jax.config.jax_disable_jit  # type: ignore[attr-defined]
     if not steps or not _is_rolled(unroll) or not jitted:
         return plain()
-    traced = _trace(f, init, xs)
-    if traced is None or not traced.keeps_type:
-        out_carry, _ = jax.eval_shape(plain)  # raises what it raises
-        init = jax.tree.map(_promote, init, out_carry)
-        traced = _trace(f, init, xs)
+    traced, init = trace(plain, f, init, xs)
     if traced is None or not deferrable(traced.jaxpr):
         return plain()
     return _scan_traced(traced, init, xs, steps, reverse=reverse)
@@ -103,7 +99,7 @@ def scan_closure(
     return _scan_traced(traced, init, xs, length, reverse=reverse, remat=remat)
 
 
-class _Traced(NamedTuple):
+class Traced(NamedTuple):
     """One step as a jaxpr; what it closes over are the jaxpr's constants."""
 
     jaxpr: Any
@@ -111,8 +107,35 @@ class _Traced(NamedTuple):
     keeps_type: bool
     """Whether the carry comes out of the type it goes in, weak types aside."""
 
+    def step(self) -> Callable[[list, Carry, PyTree], tuple[Carry, PyTree]]:
+        """``(constants, carry, x) -> (carry, y)``.
 
-def _trace(f, init, xs) -> _Traced | None:
+        It holds on to no constant: those may be tracers, which it would leak.
+        """
+        kind, jaxpr = type(self.jaxpr), without_constants(self.jaxpr)
+        structure = self.out_structure
+
+        def step(consts, carry, x):
+            outputs = jaxpr_as_fun(kind(jaxpr, consts))(*jax.tree.leaves((carry, x)))
+            return tuple(structure.unflatten(outputs))
+
+        return step
+
+
+def trace(plain, f, init, xs) -> tuple[Traced | None, Carry]:
+    """Traces one step, and gives a weakly typed first carry the type of the step's.
+
+    ``plain`` is the same by `jax.lax.scan`, whose errors are raised.
+    """
+    traced = _trace(f, init, xs)
+    if traced is None or not traced.keeps_type:
+        out_carry, _ = jax.eval_shape(plain)  # raises what it raises
+        init = jax.tree.map(_promote, init, out_carry)
+        traced = _trace(f, init, xs)
+    return traced, init
+
+
+def _trace(f, init, xs) -> Traced | None:
     """Traces one step; None where that raises, or where ``f`` returns no pair."""
     x = jax.tree.map(lambda a: a[0], xs)
     try:
@@ -126,21 +149,13 @@ def _trace(f, init, xs) -> _Traced | None:
     keeps_type = structure == jax.tree.structure(out[0]) and all(
         same_type(before, after) for before, after in types
     )
-    return _Traced(jaxpr, jax.tree.structure(out), keeps_type)
+    return Traced(jaxpr, jax.tree.structure(out), keeps_type)
 
 
 def _scan_traced(traced, init, xs, length, *, reverse=False, remat=False):
     """`deferred_scan` of a traced step."""
-    # The step holds on to no constant: those may be tracers, which it would leak.
-    kind, jaxpr = type(traced.jaxpr), without_constants(traced.jaxpr)
-    structure = traced.out_structure
-
-    def step(consts, carry, x):
-        outputs = jaxpr_as_fun(kind(jaxpr, consts))(*jax.tree.leaves((carry, x)))
-        return tuple(structure.unflatten(outputs))
-
     outputs = deferred_scan(
-        step,
+        traced.step(),
         traced.jaxpr.consts,
         init,
         xs,
@@ -148,7 +163,8 @@ def _scan_traced(traced, init, xs, length, *, reverse=False, remat=False):
         reverse=reverse,
         remat=remat,
     )
-    return structure.unflatten(jax.tree.leaves(outputs))  # a list, where f gives one
+    # A list, where f gives one.
+    return traced.out_structure.unflatten(jax.tree.leaves(outputs))
 
 
 def _number_of_steps(xs: PyTree, length: Any) -> int | None:

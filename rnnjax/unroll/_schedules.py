@@ -13,6 +13,7 @@ from rnnjax._by_hand import hand_schedule
 from rnnjax.base import LINEAR_BACKENDS, Carry, Cell, Params, Schedule
 from rnnjax.unroll._fused import KEYS, Layout
 from rnnjax.unroll._linear_scan import choose_backend
+from rnnjax.unroll._newton import FULL_UP_TO, MAX_ITERATIONS, why_not_newton
 
 # Measured on 2 cores (AVX2): accumulating a weight gradient step by step costs the
 # traffic of the accumulator, which shows once it leaves the cache; deferring it costs
@@ -67,6 +68,8 @@ def choose(
         gradient, why = "deferred", "part of the hand-written schedule"
     elif backend in LINEAR_BACKENDS:
         gradient, why = "deferred", "a linear recurrence too, in the same backend"
+    elif backend == "newton":
+        gradient, why = "deferred", "taken at the solution, not of the iterations"
     elif schedule.gradient == "auto":
         gradient, why = _gradient(weights, _rows(first))
     else:
@@ -84,6 +87,8 @@ def _backend(schedule, cell, weights, first) -> tuple[str, str]:
         schedule.backend == "auto" and cell.linear is not None
     ):
         return _linear_backend(schedule, cell)
+    if schedule.backend == "newton":
+        return "newton", _newton(schedule, first)
     obstacle = _why_not_fused(schedule, cell, weights, first)
     if schedule.backend == "fused" and obstacle:
         raise ValueError(
@@ -130,6 +135,27 @@ def _why_not_linear(schedule, cell) -> str:
     if schedule.remat == "step":
         return "remat 'step' recomputes the cell's own step"
     return ""
+
+
+def _newton(schedule, first) -> str:
+    """What Newton's method does; raises where it cannot run."""
+    obstacle = why_not_newton(first)
+    if schedule.gradient == "autodiff":
+        obstacle = "gradient 'autodiff' differentiates the loop"
+    if schedule.remat == "step":
+        obstacle = "remat 'step' recomputes the steps of a loop"
+    if obstacle:
+        raise ValueError(
+            f"Schedule(backend='newton'): expected a recurrence that Newton's method "
+            f"can run, but {obstacle}. Leave that field at its default, or take "
+            f"backend 'scan'."
+        )
+    return (
+        f"asked for; all steps at once, up to {MAX_ITERATIONS} iterations, with the "
+        f"full Jacobians of carries of up to {FULL_UP_TO} numbers and the diagonals of "
+        f"larger ones; without convergence the loop runs after all (newton_scan "
+        f"returns the flag)"
+    )
 
 
 def _why_not_fused(schedule, cell, weights, first) -> str:

@@ -28,6 +28,7 @@ from rnnjax.unroll._blocks import fixed_type, scan_blocks
 from rnnjax.unroll._fused import fused_scan
 from rnnjax.unroll._linear import linear_recurrence
 from rnnjax.unroll._masking import canonical_flags, select, zero_where_masked
+from rnnjax.unroll._newton import newton_scan
 from rnnjax.unroll._scan import NOT_DEFERRABLE, scan_closure
 from rnnjax.unroll._schedules import choose, layout
 
@@ -131,6 +132,13 @@ def unroll_cell(
             new_carry, y = cell.recur(weights, start, u)
             return select(mask, new_carry, carry), y
 
+        if schedule.backend == "newton" and steps:
+            carry = fixed_type(recur, carry, inputs)
+            axes = len(batch_shape)
+            last, ys, _ = newton_scan(
+                recur, carry, inputs, batch_ndim=axes, reverse=reverse
+            )
+            return last, ys
         return _recurrence(recur, carry, inputs, steps, schedule, reverse)
 
     keeps_blocks = schedule.remat not in ("none", "step")

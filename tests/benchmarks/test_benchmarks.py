@@ -180,11 +180,15 @@ def test_memory(tmp_path, monkeypatch):
 
 
 def test_parallel(tmp_path):
-    (case,) = _run.run(dry(Parallel, tmp_path, directions=("forward",)))["cases"]
-    rows = rows_by_name(case)
-    assert rows["lax.associative_scan"]["min_seconds"] > 0
-    for row in rows.values():
+    cases = _run.run(dry(Parallel, tmp_path, directions=("forward",)))["cases"]
+    linear, newton = map(rows_by_name, cases)
+    assert linear["lax.associative_scan"]["min_seconds"] > 0
+    for row in linear.values():
         assert "min_seconds" in row or row["note"]
+    for name in ("full", "diagonal"):
+        row = newton[f"rnnjax.newton_scan, {name}"]
+        assert row["ratio_of_minima"] > 0
+        assert "iterations" in row["note"]
 
 
 def test_all_writes_one_json_and_one_page(tmp_path, monkeypatch, capsys):
