@@ -5,22 +5,28 @@ Written for jax 0.10.2 to 0.12.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax import lax
 from jax.core import Tracer
 from jax.extend.core import Literal, jaxpr_as_fun
 
 __all__ = [
     "Literal",
+    "bind",
     "deferrable",
+    "inlined",
     "is_concrete",
+    "is_variable",
     "jaxpr_as_fun",
     "like_type",
     "rows_sharding",
     "same_type",
     "without_constants",
+    "zeros_of_type",
 ]
 
 
@@ -100,3 +106,46 @@ def _calls_back(value: Any) -> bool:
         or any(map(_calls_back, eqn.params.values()))
         for eqn in getattr(value, "eqns", ())
     )
+
+
+def zeros_of_type(aval: Any) -> jax.Array:
+    """Zeros of that type, its sharding and varying axes included."""
+    return like_type(jnp.zeros(aval.shape, aval.dtype), aval)
+
+
+def is_variable(atom: Any) -> bool:
+    """Whether an operand of an equation is a variable of the jaxpr, no literal."""
+    return not isinstance(atom, Literal)
+
+
+def bind(eqn: Any, inputs: Sequence[Any]) -> list:
+    """The outputs of one equation of a jaxpr."""
+    params = eqn.primitive.get_bind_params(eqn.params)
+    with eqn.ctx.manager:
+        outputs = eqn.primitive.bind(*inputs, **params)
+    return list(outputs) if eqn.primitive.multiple_results else [outputs]
+
+
+# Primitives that apply their one inner jaxpr to their operands, once.
+CALLS = ("jit", "pjit", "closed_call", "core_call")
+
+
+def inlined(jaxpr: Any) -> Any:
+    """A closed jaxpr with the functions that it calls written out."""
+
+    def run(closed, args):
+        jaxpr = closed.jaxpr
+        env = dict(zip(jaxpr.constvars, closed.consts, strict=True))
+        env.update(zip(jaxpr.invars, args, strict=True))
+
+        def value(v):
+            return env[v] if is_variable(v) else v.val
+
+        for eqn in jaxpr.eqns:
+            inputs = list(map(value, eqn.invars))
+            call = eqn.primitive.name in CALLS
+            outputs = run(eqn.params["jaxpr"], inputs) if call else bind(eqn, inputs)
+            env.update(zip(eqn.outvars, outputs, strict=True))
+        return list(map(value, jaxpr.outvars))
+
+    return jax.make_jaxpr(lambda *args: run(jaxpr, args))(*jaxpr.in_avals)

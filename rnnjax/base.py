@@ -99,7 +99,7 @@ class Schedule:
         written by hand for simple, LSTM and GRU; "sequential", "chunked" and
         "associative" are those of `linear_scan`, for cells with ``linear``; "newton" is
         Newton's method on all steps at once, see `newton_scan`, and the loop where that
-        does not converge (never chosen by "auto"); "auto" the fastest that can run here.
+        does not converge ("auto" never takes it); "auto" the fastest that can run here.
       remat: "none" keeps what the backward pass needs; "step" keeps what enters each
         step, carry and projected input, and computes the inside of the step again. A
         number K keeps every K-th carry and computes the steps between them again,

@@ -1,7 +1,7 @@
 """The engine: runs a cell over time and chooses how."""
 
 from rnnjax.unroll._blocks import fixed_type, scan_blocks
-from rnnjax.unroll._deferred import depends
+from rnnjax.unroll._cut import depends
 from rnnjax.unroll._linear_scan import linear_scan
 from rnnjax.unroll._masking import canonical_flags, select, zero_where_masked
 from rnnjax.unroll._newton import NewtonInfo, newton_scan

@@ -1,13 +1,15 @@
 """Scan whose weight gradients are formed outside the backward loop, for any step.
 
-Differentiating ``carry_t, y_t = f(w, carry_{t-1}, x_t)`` step by step gives
+The tangent of a step ``carry_t, y_t = f(w, carry_{t-1}, x_t)`` is linear in that of the
+carry and in the taps: what weights and inputs add where they meet the carry (`Cut`),
 
-    d carry_t = (df/dcarry) d carry_{t-1} + [(df/dw) dw + (df/dx) dx_t].
+    d carry_t, dy_t = linear_t(d carry_{t-1}, taps_t).
 
-Only the first term is sequential. The bracket is the same for every step, so it is
-computed at all steps at once from the stored carries; the loop is left with the first
-term alone. JAX transposes this tangent program into the backward pass: a loop with one
-product a step, and the gradient of ``w`` as one product over all steps. One
+Only this is sequential. The taps need nothing but values that were met on the way, and
+are formed at all steps at once. The forward loop keeps those values and the
+coefficients of ``linear_t``, so that nothing is computed twice. JAX transposes this
+tangent program into the backward pass: a loop with one product a kernel and no
+accumulator, and the gradient of ``w`` as one product over all steps. One
 `jax.custom_jvp` rule states it, and forward mode, reverse mode, every order, `vmap` and
 `shard_map` follow.
 """
@@ -16,15 +18,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import zero_from_primal
 
-from rnnjax._compat import Literal, jaxpr_as_fun
+from rnnjax._compat import jaxpr_as_fun
 from rnnjax.base import Carry, PyTree
+from rnnjax.unroll._cut import Cut, depends
+from rnnjax.unroll._gather import gathered
 
 Step = Callable[[PyTree, Carry, PyTree], tuple[Carry, PyTree]]
 
@@ -70,99 +74,156 @@ def _deferred(f, length, reverse, remat, w, carry, xs):
 
 @_deferred.defjvp
 def _deferred_jvp(f, length, reverse, remat, primals, tangents):
-    def f_keeping_carry(w, carry, x):
-        new_carry, y = f(w, carry, x)
-        return new_carry, (carry, y)
-
-    # Itself deferred, so that this rule may be differentiated again.
-    last, (carries, ys) = _deferred(f_keeping_carry, length, reverse, remat, *primals)
-
-    program = partial(tangent_program, f, length, reverse)
-    if remat:
-        program = jax.checkpoint(program)
     w, first, xs = primals
     dw, dfirst, dxs = tangents
-    dlast, dys = program((w, carries, xs), (dw, dxs), float_leaves(dfirst, like=first))
+    dfirst = _float_leaves(dfirst, like=first)
+    # The loop is itself deferred, so that this rule may be differentiated again.
+    if remat:
+
+        def f_keeping_carry(w, carry, x):
+            new, y = f(w, carry, x)
+            return new, (y, carry)
+
+        outputs = _deferred(f_keeping_carry, length, reverse, remat, *primals)
+        last, (ys, carries) = outputs
+        program = jax.checkpoint(partial(tangent_program, f, length, reverse))
+        dlast, dys = program((w, carries, xs), (dw, dxs), dfirst)
+    else:
+        x = jax.tree.map(lambda a: a[0], xs)
+        step = _LinearisedStep(f, w, first, x)
+        last, (ys, kept) = _deferred(step.run, length, reverse, remat, *primals)
+        constant = step.constant(w, first, x)
+        run = _Linearised(step, length, reverse, kept, constant)
+        dlast, dys = run.tangents((w, xs), (dw, dxs), dfirst)
     return (last, ys), (fill_float0(last, dlast), fill_float0(ys, dys))
 
 
 def tangent_program(f, length, reverse, primals, dw_dxs, dcarry):
-    """Tangents of the last carry and of ys, as lists of their float leaves."""
-    w, carries, xs = primals
+    """Tangents of the last carry and of ys, from the carries that entered the steps.
 
-    def f_float(w, carry, x):
-        new_carry, y = f(w, carry, x)
-        return floats(new_carry), floats(y)
-
-    # What dw and dxs add at every step, at once. This is the jvp of the vmap: the vmap
-    # of the jvp breaks on `cond` and `custom_vjp` inside a cell.
-    over_time = jax.vmap(f_float, (None, 0, 0), axis_size=length)
-    _, added = jax.jvp(lambda w, xs: over_time(w, carries, xs), (w, xs), dw_dxs)
-
-    in_time, constant, rebuild = _linearise_in_carry(f_float, length, w, carries, xs)
-
-    def tangent_step(dcarry, inputs):
-        in_time, (dcarry_added, dy_added) = inputs
-        dcarry, dy = rebuild(in_time, constant)(dcarry)
-        add = partial(map, jnp.add)
-        return list(add(dcarry, dcarry_added)), list(add(dy, dy_added))
-
-    return lax.scan(tangent_step, dcarry, (in_time, added), length, reverse)
-
-
-def _linearise_in_carry(f_float, length, w, carries, xs):
-    """Linearises every step in the float leaves of its carry, all steps at once.
+    Args:
+      f: one step, as of `deferred_scan`.
+      length: ``T``.
+      reverse: from the last step to the first.
+      primals: ``w``, the carries stacked over time, ``xs``.
+      dw_dxs: tangents of ``w`` and ``xs``.
+      dcarry: tangents of the float leaves of the first carry.
 
     Returns:
-      The residuals stacked over time, those that are constant over time, and a
-      function of one step's residuals that gives its linear map.
+      Lists of the float leaves.
+    """
+    w, carries, xs = primals
+    one = jax.tree.map(lambda a: a[0], (carries, xs))
+    step = _LinearisedStep(f, w, *one)
+    at_once = jax.vmap(step.run, (None, 0, 0), axis_size=length)
+    _, (_, kept) = at_once(w, carries, xs)
+    run = _Linearised(step, length, reverse, kept, step.constant(w, *one))
+    return run.tangents((w, xs), dw_dxs, dcarry)
+
+
+class _Linearised(NamedTuple):
+    """A sequence of linearised steps."""
+
+    step: _LinearisedStep
+    length: int
+    reverse: bool
+    kept: list
+    constant: list
+
+    def tangents(self, w_xs, dw_dxs, dcarry):
+        """Tangents of the last carry and of ys, as lists of their float leaves."""
+        kept, constant = self.kept, self.constant
+        tapped = partial(self.step.tapped_at_once, kept, constant, self.length)
+        _, taps = jax.jvp(tapped, w_xs, dw_dxs)
+
+        def tangent_step(dcarry, inputs):
+            kept, taps = inputs
+            return self.step.linear(kept, constant, dcarry, taps)
+
+        return lax.scan(tangent_step, dcarry, (kept, taps), self.length, self.reverse)
+
+
+class _LinearisedStep:
+    """A step that keeps what its linear map in the carry and the taps needs.
+
+    What is a function of ``w`` alone, a kernel mostly, is constant, not kept for every
+    step. The rest is kept, every value once.
     """
 
-    def linear_map(w, carry, x):
-        fixed_carry = carry
+    _apply: Callable
 
-        def of_floats(values):
-            return f_float(w, _with_floats(fixed_carry, values), x)
+    def __init__(self, f, w, carry, x):
+        jaxpr, out = jax.make_jaxpr(f, return_shape=True)(w, carry, x)
+        self._structure = jax.tree.structure(out)
+        number_of_w = len(jax.tree.leaves(w))
+        self._cut = Cut(jaxpr, number_of_w, len(jax.tree.leaves(carry)))
+        number_of_new = len(jax.tree.leaves(out[0]))
+        taps = self._cut.zeros()
 
-        return jax.linearize(of_floats, floats(carry))[1]
+        def linearised(w, carry, x):
+            def of_floats(values, taps):
+                args = jax.tree.leaves((w, _with_floats(carry, values), x))
+                outputs, moving = self._cut.run(args, taps)
+                new, ys = outputs[:number_of_new], outputs[number_of_new:]
+                return (floats(new), floats(ys)), (outputs, moving)
 
-    one_step = jax.tree.map(lambda a: a[0], (carries, xs))
-    jaxpr, shapes = jax.make_jaxpr(linear_map, return_shape=True)(w, *one_step)
-    structure = jax.tree.structure(shapes)
-    # A residual that depends on w alone (w itself, mostly) must not be stacked T times.
-    number_of_w = len(jax.tree.leaves(w))
-    given = [i >= number_of_w for i in range(len(jaxpr.jaxpr.invars))]
-    varies = depends(jaxpr.jaxpr, given)
+            values = floats(carry)
+            _, linear, aux = jax.linearize(of_floats, values, taps, has_aux=True)
+            coefficients, self._apply = gathered(linear, values, taps)
+            return aux, coefficients
 
-    def residuals(which, w, *step):
-        leaves = jaxpr_as_fun(jaxpr)(*jax.tree.leaves((w, *step)))
-        return [r for r, v in zip(leaves, varies, strict=True) if v == which]
+        traced = jax.make_jaxpr(linearised, return_shape=True)(w, carry, x)
+        self._jaxpr, ((outputs, moving), _) = traced
+        self._moving = jax.tree.structure(moving)
+        self._end = len(outputs)
 
-    in_time = jax.vmap(partial(residuals, True), (None, 0, 0), axis_size=length)
-    constant = residuals(False, w, *one_step)
+        given = [i >= number_of_w for i in range(len(self._jaxpr.in_avals))]
+        variables = self._jaxpr.jaxpr.outvars[self._end :]
+        varies = depends(self._jaxpr.jaxpr, given)[self._end :]
+        place = {}
+        for i, (v, kept) in enumerate(zip(variables, varies, strict=True)):
+            if kept:
+                place.setdefault(v, i)
+        self._kept = list(place.values())
+        order = {v: i for i, v in enumerate(place)}
+        # Of everything needed: which of the kept values it is, None for a constant.
+        self._source = [
+            order[v] if kept else None
+            for v, kept in zip(variables, varies, strict=True)
+        ]
 
-    def rebuild(in_time, constant):
-        sources = {True: iter(in_time), False: iter(constant)}
-        return structure.unflatten([next(sources[v]) for v in varies])
+    def _evaluate(self, w, carry, x) -> tuple[list, list]:
+        leaves = jaxpr_as_fun(self._jaxpr)(*jax.tree.leaves((w, carry, x)))
+        return leaves[: self._end], leaves[self._end :]
 
-    return in_time(w, carries, xs), constant, rebuild
+    def run(self, w, carry, x):
+        """The step ``f``, which keeps what `linear` and `tapped_at_once` take."""
+        outputs, needed = self._evaluate(w, carry, x)
+        new, y = self._structure.unflatten(outputs)
+        return new, (y, [needed[i] for i in self._kept])
 
+    def constant(self, w, carry, x) -> list:
+        """What they take besides; the same for every ``carry`` and ``x``."""
+        _, needed = self._evaluate(w, carry, x)
+        pairs = zip(needed, self._source, strict=True)
+        return [leaf for leaf, source in pairs if source is None]
 
-# Primitives that apply their one inner jaxpr to their operands, once.
-_CALLS = ("jit", "pjit", "closed_call", "core_call", "remat", "checkpoint")
+    def _needed(self, kept, constant) -> tuple[list, list]:
+        rest = iter(constant)
+        leaves = [next(rest) if i is None else kept[i] for i in self._source]
+        end = self._moving.num_leaves
+        return self._moving.unflatten(leaves[:end]), leaves[end:]
 
+    def linear(self, kept, constant, dcarry, taps):
+        """The linear map: tangents of the new carry and of y, their float leaves."""
+        _, coefficients = self._needed(kept, constant)
+        return self._apply(coefficients, dcarry, taps)
 
-def depends(jaxpr, given: list[bool]) -> list[bool]:
-    """Which outputs of a jaxpr depend on those inputs for which ``given`` is true."""
-    marked = {v for v, g in zip(jaxpr.invars, given, strict=True) if g}
-    for eqn in jaxpr.eqns:
-        inputs = [not isinstance(v, Literal) and v in marked for v in eqn.invars]
-        outputs = [any(inputs)] * len(eqn.outvars)
-        inner = eqn.params.get("jaxpr")
-        if eqn.primitive.name in _CALLS and any(inputs) and inner is not None:
-            outputs = depends(getattr(inner, "jaxpr", inner), inputs)
-        marked.update(v for v, o in zip(eqn.outvars, outputs, strict=True) if o)
-    return [not isinstance(v, Literal) and v in marked for v in jaxpr.outvars]
+    def tapped_at_once(self, kept, constant, length, w, xs):
+        """`Cut.tapped_at_once` for the carries that were met."""
+        moving, _ = self._needed(kept, constant)
+        w, xs = map(jax.tree.leaves, (w, xs))
+        return self._cut.tapped_at_once(w, xs, moving, length)
 
 
 def _is_float(leaf: Any) -> bool:
@@ -174,7 +235,7 @@ def floats(tree: PyTree) -> list:
     return [leaf for leaf in jax.tree.leaves(tree) if _is_float(leaf)]
 
 
-def float_leaves(tangent: PyTree, like: PyTree) -> list:
+def _float_leaves(tangent: PyTree, like: PyTree) -> list:
     """The tangents of the float leaves of ``like``."""
     pairs = zip(jax.tree.leaves(tangent), jax.tree.leaves(like), strict=True)
     return [t for t, leaf in pairs if _is_float(leaf)]

@@ -304,7 +304,7 @@ def _tangents_in_parallel(options, known, added, dinit):
     _, slope = jax.linearize(lambda entering: leaving(w, entering, xs), entering)
     slopes = _jacobians(slope, entering, full=True)
     dfirst = vectors.pack(jax.tree.unflatten(jax.tree.structure(one), dinit))
-    solve = BACKENDS[choose_backend("auto")]
+    solve = BACKENDS[choose_backend()[0]]
     dstates = tangent_recurrence(solve, options.reverse, slopes, db, dfirst)
     dentering = before(dstates, dfirst, options.reverse)
     _, dys = jax.jvp(outputs, (w, entering, xs), (dw, dentering, dxs))

@@ -55,7 +55,31 @@ def with_a_loop(w, h, x):
     return h, h
 
 
+def gated(w, carry, x):
+    """Products of moving, of still and of mixed operands; sums before and after."""
+    h, c = carry
+    gate = jax.nn.sigmoid(x - h @ w["kernel"] + w["bias"] + x @ w["input"])
+    c = gate * c * w["decay"] + jnp.tanh((gate * h) @ jnp.exp(w["kernel"])) * x
+    scores = (w["memory"] @ c) + w["matrix"] @ h
+    return (jnp.tanh(c + scores * w["bias"]), c), (scores @ w["memory"], h @ (c * h))
+
+
+def still_outputs(w, carry, x):
+    h, bias = carry
+    return (jnp.sin(x @ w["kernel"]), w["bias"]), (w["bias"], x, h * bias)
+
+
+WEIGHTS = {
+    "kernel": 0.3 * W,
+    "input": W.T,
+    "memory": W[::-1],
+    "matrix": W @ W,
+    "bias": H0,
+    "decay": XS[0],
+}
 STEPS = {
+    gated: (WEIGHTS, (H0, H0[::-1])),
+    still_outputs: (WEIGHTS, (H0, H0[::-1])),
     with_custom_vjp: (W, H0),
     with_weights_of_every_kind: (
         {"kernel": W, "count": np.array(2), "flag": np.array(True), "none": None},
@@ -112,6 +136,47 @@ def test_what_depends_on_the_weights_alone_is_not_stacked_over_time():
     shapes = {v.aval.shape for v in outputs_of(jaxpr.jaxpr)}
     assert (H, H) in shapes
     assert (T, H, H) not in shapes
+
+
+def test_the_gradient_recomputes_no_product_and_accumulates_no_kernel():
+    """A product a kernel in the forward loop, in the backward loop, and outside."""
+    batch = 2
+
+    def step(w, h, x):
+        f = jax.nn.sigmoid(x + h @ w["f"])
+        h = (1 - f) * h + f * jnp.tanh(x + (f * h) @ w["n"])
+        return h, h
+
+    def loss(w, h, xs):
+        return jnp.sum(deferred_scan(step, w, h, xs, length=T)[1] ** 2)
+
+    w = {"f": W, "n": W.T}
+    args = w, np.ones((batch, H)), np.ones((T, batch, H))
+    loop = backward_loop(jax.grad(loss), *args)
+    names = [eqn.primitive.name for eqn in loop.params["jaxpr"].jaxpr.eqns]
+    assert names.count("dot_general") == 2
+    assert loop.params["num_carry"] == 1  # no accumulator
+    program = jax.jit(jax.grad(loss)).lower(*args).compile().as_text()
+    assert str(program).count(" dot(") == 2 + 2 + 2
+
+
+def test_chains_of_factors_are_multiplied_before_the_backward_loop():
+    def step(w, h, x):
+        h = jnp.tanh(jax.nn.sigmoid(2 * (h @ w + x)) * 3)
+        return h, h
+
+    def loss(w, h, xs):
+        return jnp.sum(deferred_scan(step, w, h, xs, length=T)[0])
+
+    loop = backward_loop(jax.grad(loss), W, H0, XS)
+    assert [v.aval.shape for v in loop.invars].count((T, H)) == 1
+    names = [eqn.primitive.name for eqn in loop.params["jaxpr"].jaxpr.eqns]
+    assert names == ["mul", "dot_general"]
+
+
+def backward_loop(f, *args):
+    eqns = jax.make_jaxpr(f)(*args).jaxpr.eqns
+    return [eqn for eqn in eqns if eqn.primitive.name == "scan"][-1]
 
 
 def outputs_of(jaxpr):
