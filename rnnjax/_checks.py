@@ -157,3 +157,68 @@ def mask_of_lengths(lengths: Any, length: int, batch_shape: Shape) -> Array:
             )
     time = jnp.arange(length).reshape((length,) + (1,) * len(batch_shape))
     return time < jnp.asarray(lengths)[None]
+
+
+def check_logits(name: str, logits: Any) -> Array:
+    """``logits`` ``[..., K]`` as floats, float32 at least."""
+    logits = jnp.asarray(logits)
+    if logits.ndim < 1 or not jnp.issubdtype(logits.dtype, jnp.floating):
+        raise TypeError(
+            f"{name}: expected floating point logits [..., K], got {describe(logits)}."
+        )
+    return logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
+
+
+def check_labels(
+    name: str, labels: Any, shape: Shape, classes: int | None, mask: Array | None = None
+) -> Array:
+    """``labels`` as int32 of ``shape``, in ``[0, classes)`` where the mask is true.
+
+    What is out of range raises where it is concrete.
+    """
+    labels = labels if isinstance(labels, jax.Array) else np.asarray(labels)
+    if labels.shape != shape:
+        raise ValueError(f"{name}: expected shape {shape}, got {labels.shape}.")
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(
+            f"{name}: expected integers, got {describe(labels)}. For logits or "
+            f"probabilities take their argmax(-1)."
+        )
+    if classes is not None and is_concrete(labels) and is_concrete(mask):
+        values = np.asarray(labels)[... if mask is None else np.asarray(mask)]
+        if values.size and (values.min() < 0 or values.max() >= classes):
+            raise ValueError(
+                f"{name}: expected labels from 0 to {classes - 1}, got "
+                f"{values.min()} to {values.max()}. Where these are padding, pass mask."
+            )
+    return jnp.asarray(labels).astype(jnp.int32)
+
+
+def check_predictions(
+    predictions: Any, targets: Any, mask: Any
+) -> tuple[Array, Array, Array]:
+    """Floats of one shape, 0 where the mask is false, and the mask in that shape.
+
+    The mask may be without their last axis.
+    """
+    predictions, targets = jnp.asarray(predictions), jnp.asarray(targets)
+    if predictions.shape != targets.shape:
+        raise ValueError(
+            f"predictions: expected the shape of targets, {targets.shape}, got "
+            f"{predictions.shape}."
+        )
+    dtype = jnp.promote_types(predictions.dtype, targets.dtype)
+    dtype = jnp.promote_types(dtype, jnp.float32)
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise TypeError(f"predictions: expected real numbers, got {dtype}.")
+    shape = targets.shape
+    if mask is None:
+        mask = jnp.ones(shape, bool)
+    without = np.ndim(mask) == len(shape) - 1
+    check_flags("mask", mask, shape[:-1] if without else shape)
+    mask = jnp.asarray(mask)
+    mask = jnp.broadcast_to(mask[..., None] if without else mask, shape)
+    predictions, targets = (
+        jnp.where(mask, array.astype(dtype), 0) for array in (predictions, targets)
+    )
+    return predictions, targets, mask

@@ -23,6 +23,7 @@ __all__ = [
     "is_variable",
     "jaxpr_as_fun",
     "like_type",
+    "replicated_sharding",
     "rows_sharding",
     "same_type",
     "without_constants",
@@ -59,6 +60,17 @@ def rows_sharding(index: jax.Array) -> jax.sharding.NamedSharding | None:
         return None
     spec = jax.sharding.PartitionSpec(*have.spec, None)
     return jax.sharding.NamedSharding(have.mesh, spec)
+
+
+def replicated_sharding(x: jax.Array) -> jax.sharding.NamedSharding | None:
+    """Where what is summed over all of ``x`` belongs: whole on every device.
+
+    Under explicit sharding a scatter must be told; elsewhere this is None.
+    """
+    mesh = jax.typeof(x).sharding.mesh
+    if not _is_explicit(mesh):
+        return None
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
 
 def _is_explicit(mesh: Any) -> bool:

@@ -77,7 +77,8 @@ def test_require_names_the_pip_line():
 
 
 @pytest.mark.parametrize(
-    ("module", "package", "extra"), [("training", "optax", "train")]
+    ("module", "package", "extra"),
+    [("training", "optax", "train"), ("losses", "optax", "train")],
 )
 def test_module_without_its_extra_names_the_pip_line(module, package, extra):
     # None in sys.modules makes a package look like one that is not installed.

@@ -9,11 +9,11 @@ from rnnjax._extras import require
 
 require("optax", extra="train")
 
+from rnnjax.losses import softmax_cross_entropy  # noqa: E402
 from rnnjax.training._burn_in import burn_in  # noqa: E402
 from rnnjax.training._evaluation import eval_step, evaluate  # noqa: E402
 from rnnjax.training._losses import (  # noqa: E402
     language_model_loss,
-    softmax_cross_entropy,
     stateful_loss,
 )
 from rnnjax.training._optimizers import optimizer, weight_decay_mask  # noqa: E402

@@ -1,77 +1,17 @@
-"""The losses that training on long streams needs; language models first of all."""
+"""Losses of windows of a long stream, language models first of all."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import optax
 
 from rnnjax import RNN
 from rnnjax.base import Array
+from rnnjax.losses import softmax_cross_entropy
 from rnnjax.training._step import Loss, Metrics
-
-
-def softmax_cross_entropy(
-    logits: Array, targets: Array, mask: Array | None = None
-) -> tuple[Array, Metrics]:
-    """Mean cross-entropy of tokens, where the mask is true.
-
-    ``loss = sum_t mask_t (log sum_v exp(logits_tv) - logits_t[targets_t]) / count``,
-    ``count = sum_t mask_t``
-
-    Args:
-      logits: ``[..., V]``.
-      targets: int ``[...]`` in ``[0, V)``.
-      mask: bool ``[...]``; None is true everywhere. What stands in masked places, NaN
-        included, does not matter.
-
-    Returns:
-      The loss in nats, float32 at least (0 where all is masked), and the metrics
-      "bits", the same in bits, and "count", by which `evaluate` weighs it.
-
-    Raises:
-      ValueError: the shapes do not fit.
-      TypeError: targets are not integers, or the mask is not bool.
-
-    Example:
-      >>> import jax.numpy as jnp, rnnjax.training as training
-      >>> logits, targets = jnp.zeros((3, 2, 4)), jnp.zeros((3, 2), int)
-      >>> loss, metrics = training.softmax_cross_entropy(logits, targets)
-      >>> float(metrics["bits"]), int(metrics["count"])
-      (2.0, 6)
-    """
-    shape = jnp.shape(logits)[:-1]
-    for name, array, kind in (
-        ("targets", targets, jnp.integer),
-        ("mask", mask, jnp.bool_),
-    ):
-        if array is None:
-            continue
-        if jnp.shape(array) != shape:
-            raise ValueError(
-                f"{name}: expected shape {shape}, that of logits without its last "
-                f"axis, got {jnp.shape(array)}."
-            )
-        if not jnp.issubdtype(jnp.result_type(array), kind):
-            raise TypeError(
-                f"{name}: expected {kind.__name__}, got {jnp.result_type(array)}."
-            )
-    logits = jnp.asarray(logits)
-    logits = logits.astype(jnp.promote_types(logits.dtype, jnp.float32))
-    if mask is None:
-        count = jnp.asarray(math.prod(shape))
-    else:
-        mask, count = jnp.asarray(mask), jnp.sum(mask)
-        logits = jnp.where(mask[..., None], logits, 0)
-        targets = jnp.where(mask, targets, 0)
-    nats = optax.softmax_cross_entropy_with_integer_labels(logits, targets)
-    total = jnp.sum(nats if mask is None else jnp.where(mask, nats, 0))
-    loss = total / jnp.maximum(count, 1).astype(total.dtype)
-    return loss, {"bits": loss / math.log(2), "count": count}
 
 
 def stateful_loss(

@@ -46,7 +46,7 @@ def test_masked_places_reach_neither_loss_nor_gradient():
     "error, message, arguments",
     [
         (ValueError, r"targets: .*\(3, 2\).*got \(3,\)", (LOGITS, TARGETS[:, 0])),
-        (TypeError, "targets: expected integer, got", (LOGITS, TARGETS + 0.5)),
+        (TypeError, "targets: expected integers, got", (LOGITS, TARGETS + 0.5)),
         (ValueError, "mask: expected shape", (LOGITS, TARGETS, np.ones(3, bool))),
         (TypeError, "mask: expected bool", (LOGITS, TARGETS, np.ones((3, 2)))),
     ],
