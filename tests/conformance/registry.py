@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import rnnjax
-from rnnjax import RNN, Schedule
+from rnnjax import RNN, Schedule, attention
 from tests.conformance import cells
 
 T, B, F, H, TOKENS = 5, 4, 3, 4, 7
@@ -168,6 +168,53 @@ def language_model(schedule, dtype):
     )
 
 
+def attentive(inner, read, **options):
+    """A row's `make` for an attentive layer around ``inner(dtype)``.
+
+    Its memory is a parameter of the row, the same for every example: five positions,
+    of which the last is padding.
+    """
+
+    def make(schedule, dtype):
+        cell = attention.attentive(
+            inner(dtype), read(dtype), 2, param_dtype=dtype, **options
+        )
+        rnn = rnnjax.layer(cell._replace(init=init(cell)), schedule)
+
+        def bound(params, batch):
+            memory = jnp.broadcast_to(
+                params["memory"].reshape(5, *(1,) * len(batch), 2), (5, *batch, 2)
+            )
+            mask = jnp.broadcast_to(
+                (jnp.arange(5) < 4).reshape(5, *(1,) * len(batch)), (5, *batch)
+            )
+            return attention.bind(params, memory, mask=mask)
+
+        def step(params, carry, x, **options):
+            return rnn.step(bound(params, x.shape[:-1]), carry, x, **options)
+
+        def unroll(params, carry, xs, **options):
+            return rnn.unroll(bound(params, xs.shape[1:-1]), carry, xs, **options)
+
+        def explain(params, xs):
+            shapes = jax.eval_shape(lambda p: bound(p, xs.shape[1:-1]), params)
+            return rnn.explain(shapes, xs)
+
+        def initial_carry(params, batch_shape=()):
+            return rnn.initial_carry(bound(params, batch_shape), batch_shape)
+
+        return RNN(rnn.init, initial_carry, step, unroll, explain)
+
+    def init(cell):
+        def with_memory(key, x):
+            memory = jax.random.normal(jax.random.fold_in(key, 1), (5, 2), x.dtype)
+            return {**cell.init(key, x), "memory": memory}
+
+        return with_memory
+
+    return make
+
+
 ROWS = [
     Row("simple", alias("simple")),
     Row(
@@ -281,6 +328,25 @@ ROWS = [
     ),
     Row("clockwork", alias("clockwork", periods=(1, 2))),
     Row("hierarchical", hierarchical, units_and_ends),
+    Row(
+        "attentive cell",
+        attentive(
+            lambda dtype: rnnjax.cells.gru(H, param_dtype=dtype),
+            lambda dtype: attention.bahdanau(3, coverage=True, param_dtype=dtype),
+        ),
+    ),
+    Row(
+        "attentive layer",
+        attentive(
+            lambda dtype: rnnjax.stack(
+                rnnjax.dropout(0.3), rnnjax.lstm(H, param_dtype=dtype)
+            ),
+            lambda dtype: attention.multi_head(2, 4, param_dtype=dtype),
+            return_weights=True,
+        ),
+        has_key=True,
+        variant=True,
+    ),
 ]
 
 BY_NAME = {row.name: row for row in ROWS}
