@@ -76,6 +76,10 @@ class Layout(NamedTuple):
             return jnp.repeat(a, like.size // a.size)
         return jnp.broadcast_to(a, like.shape)
 
+    def cut(self, a: Array, axis: int) -> list[Array]:
+        """The parts of an array of the whole batch."""
+        return jnp.array_split(a, self.parts, axis) if self.parts > 1 else [a]
+
     def features_first(self, a: Array, features: int) -> Array:
         """``[F, T B]`` of what lies in the loop, stacked over time; unmerged, as is."""
         if self.columns:
@@ -98,20 +102,18 @@ class Layout(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """A part of the batch: rows as in the loop, but for ``x``."""
+    """A part of the batch, as it lies in the loop."""
 
     carry: Carry
     first: Carry | None
     """The carry that a reset restores."""
     mask: Array | None
     """What multiplies the operand of the recurrent product."""
-    x: Array
-    """``[T, B, F]``."""
     resets: Array | None
     valid: Array | None
 
 
-_BATCH_AXES = (0, 0, 0, 1, 1, 1)
+_BATCH_AXES = (0, 0, 0, 1, 1)
 """The place of the batch in the fields of a part."""
 
 
@@ -149,14 +151,16 @@ def fused_scan(
     if 0 in (length, leaves[0].size):
         return carry, jnp.zeros((length, *shape), dtype)
     w, x, mask_h = _prepare(hand, w, x, shape, dtype)
-    whole = _Part(tuple(leaves), None, mask_h, x, resets, mask)
+    whole = _Part(tuple(leaves), None, mask_h, resets, mask)
     if resets is not None:
         whole = whole._replace(first=tuple(jax.tree.leaves(first)))
+    if layout.merged:
+        x = _merged(x, 1, len(shape) - 1)
     parts = [_enter(layout, p) for p in _cut(layout, whole, len(shape) - 1)]
     run = _Run(hand, layout, reverse)
-    carries = _fixed_carries(run, w, parts)
+    carries = _fixed_carries(run, w, x, parts)
     parts = [p._replace(carry=c) for p, c in zip(parts, carries, strict=True)]
-    lasts, hs = _fused(run, w, parts)
+    lasts, hs = _fused(run, w, x, parts)
 
     def leave(*parts):
         rows = [layout.leave(a, shape[-1]) for a in parts]
@@ -182,7 +186,6 @@ def _prepare(hand, w, x, shape: Shape, dtype):
     check_features("x (one step of xs)", x, len(kernel))
     if "bias" in w["input"]:
         kernel = jnp.concatenate([kernel, w["input"]["bias"].astype(dtype)[None]])
-        x = jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)
     return new | {"input": kernel * _last_axis(scale, kernel)}, x, mask
 
 
@@ -196,8 +199,7 @@ def _cut(layout: Layout, whole: _Part, batch_ndim: int) -> list[_Part]:
         return [whole]
 
     def cut(a, lead, i):
-        a = a.reshape(*a.shape[:lead], -1, *a.shape[lead + batch_ndim :])
-        return jnp.array_split(a, layout.parts, lead)[i]
+        return layout.cut(_merged(a, lead, batch_ndim), lead)[i]
 
     def part(i):
         fields = zip(whole, _BATCH_AXES, strict=True)
@@ -206,6 +208,11 @@ def _cut(layout: Layout, whole: _Part, batch_ndim: int) -> list[_Part]:
         )
 
     return [part(i) for i in range(layout.parts)]
+
+
+def _merged(a: Array, lead: int, batch_ndim: int) -> Array:
+    """The axes of the batch, which begin at ``lead``, as one."""
+    return a.reshape(*a.shape[:lead], -1, *a.shape[lead + batch_ndim :])
 
 
 def _enter(layout: Layout, part: _Part) -> _Part:
@@ -290,43 +297,58 @@ def _side_by_side(step, constants):
     return steps
 
 
-def _fixed_carries(run: _Run, w: Params, parts: list[_Part]) -> list[Carry]:
+def _fixed_carries(run: _Run, w: Params, x: Array, parts: list[_Part]) -> list[Carry]:
     """The carries in the type that the loop returns them."""
     step = _side_by_side(_step(run, w), parts)
 
     def step_from_x(carries, inputs):
-        u = [_project(run, w, x[None])[0] for x, *_ in inputs]
-        rest = [(u, *flags) for u, (_, *flags) in zip(u, inputs, strict=True)]
-        return step(carries, rest)
+        x, flags = inputs
+        u = [a[0] for a in _project(run, w, x[None])]
+        return step(carries, [(a, *two) for a, two in zip(u, flags, strict=True)])
 
-    inputs = [(p.x, p.resets, p.valid) for p in parts]
-    return fixed_type(step_from_x, [p.carry for p in parts], inputs)
+    flags = [(p.resets, p.valid) for p in parts]
+    return fixed_type(step_from_x, [p.carry for p in parts], (x, flags))
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _fused(run, w, parts):
-    lasts, outs = _forward(run, w, parts)
+def _fused(run, w, x, parts):
+    lasts, outs = _forward(run, w, x, parts)
     return lasts, [hs for hs, _ in outs]
 
 
-def _forward(run, w, parts):
+def _forward(run, w, x, parts):
     """The last carries, and stacked over time the hidden states and the factors."""
-    inputs = [(_project(run, w, p.x), p.resets, p.valid) for p in parts]
+    us = _project(run, w, x)
+    inputs = [(u, p.resets, p.valid) for u, p in zip(us, parts, strict=True)]
     return run.loop(_step(run, w), parts, [p.carry for p in parts], inputs)
 
 
-def _project(run, w, x):
-    """The projected input of all steps as it lies in the loop; scaled."""
-    layout = run.layout
-    if "input" not in w:
-        return jax.vmap(layout.enter)(x) if layout.columns else x
+def _with_one(x, kernel):
+    """``x``, and where the kernel has a row for it an input that is always 1."""
+    if len(kernel) == x.shape[-1]:
+        return x
+    return jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)
+
+
+def _project(run, w, x) -> list[Array]:
+    """The projected input of every part, all steps, as it lies in the loop; scaled."""
+    layout, kernel = run.layout, w.get("input")
+    if kernel is None:
+        enter = jax.vmap(layout.enter)
+        return [enter(a) if layout.columns else a for a in layout.cut(x, 1)]
+    x = _with_one(x, kernel)
     if not layout.merged:
-        return x @ w["input"]
-    merged = x.reshape(-1, x.shape[-1])
+        return [x @ kernel]
     if layout.columns:
-        kernel = lax.optimization_barrier(w["input"].T)
-        return _time_first(len(x), _contract(1, kernel, merged))
-    return (merged @ w["input"]).reshape(*x.shape[:-1], -1)
+        kernel = lax.optimization_barrier(kernel.T)
+
+    def of_part(x):
+        merged = x.reshape(-1, x.shape[-1])
+        if layout.columns:
+            return _time_first(len(x), _contract(1, kernel, merged))
+        return (merged @ kernel).reshape(*x.shape[:-1], -1)
+
+    return [of_part(a) for a in layout.cut(x, 1)]
 
 
 def _step(run, w):
@@ -350,14 +372,16 @@ def _step(run, w):
 
 @partial(_fused.defjvp, symbolic_zeros=True)
 def _fused_jvp(run, primals, tangents):
-    w, parts = primals
-    lasts, outs = _forward(run, w, parts)
-    dxs = [d.x for d in tangents[1]]  # of inputs that are mostly not differentiated
-    dw, dparts = jax.tree.map(_instantiate, tangents, primals, is_leaf=_is_zero)
-    added = [
-        _added(run, part, out, (w, dw), (d.mask, dx))
-        for part, out, d, dx in zip(parts, outs, dparts, dxs, strict=True)
-    ]
+    w, x, parts = primals
+    lasts, outs = _forward(run, w, x, parts)
+    # The inputs are mostly not differentiated, which saves a product.
+    dx = None if _is_zero(tangents[1]) else tangents[1]
+    tangents = jax.tree.map(_instantiate, tangents, primals, is_leaf=_is_zero)
+    dw, _, dparts = tangents
+    # Rather than keep the operands for the gradient of the weights, form them again.
+    added = jax.checkpoint(partial(_added, run))(
+        (w, x, parts, outs), (dw, dx, [d.mask for d in dparts])
+    )
     given = [
         _Tangents(d.carry, d.first, z, *jax.tree.map(jnp.zeros_like, (out[0], last)))
         for d, z, out, last in zip(dparts, added, outs, lasts, strict=True)
@@ -366,7 +390,7 @@ def _fused_jvp(run, primals, tangents):
     system = _System(run, w, parts, factors)
     solved = lax.custom_linear_solve(
         system.residual,
-        _all_linear(given, (dw, dparts)),
+        _all_linear(given, tangents),
         system.forwards,
         system.backwards,
     )
@@ -382,11 +406,42 @@ def _instantiate(tangent, primal):
     return zero_from_primal(primal) if _is_zero(tangent) else tangent
 
 
-def _added(run, part, out, w_dw, mask_dx) -> list[Array]:
-    """``e``: what the tangents of weights and inputs add to the pre-activations."""
-    hs, factors = out
-    w, dw = w_dw
-    dmask, dx = mask_dx
+def _added(run, primals, tangents) -> list[list[Array]]:
+    """``e`` of every part: what the tangents of weights and inputs add."""
+    layout = run.layout
+    w, x, parts, outs = primals
+    dw, dx, dmasks = tangents
+    length = len(x)
+    sums = [
+        _recurrently_added(run, (w, part, out), (dw, dmask))
+        for part, out, dmask in zip(parts, outs, dmasks, strict=True)
+    ]
+    if "input" not in w:
+        more = [] if dx is None else [map(run.split, _project(run, w, dx))]
+    else:
+        products = [(_with_one(x, dw["input"]), dw["input"])]
+        if dx is not None:
+            products.append((dx, w["input"][: dx.shape[-1]]))
+        more = [
+            [_input_added(run, length, a, kernel) for a in layout.cut(x, 1)]
+            for x, kernel in products
+        ]
+    for parts in more:
+        sums = [list(map(jnp.add, e, z)) for e, z in zip(sums, parts, strict=True)]
+    return sums
+
+
+def _input_added(run, length, x, kernel) -> list[Array]:
+    """What inputs of all steps add through a kernel."""
+    if run.layout.merged:
+        x = x.reshape(-1, x.shape[-1]).T
+    return [run.layout.all_products(length, x, k) for k in run.split(kernel)]
+
+
+def _recurrently_added(run, primals, tangents) -> list[Array]:
+    """What the tangents of the recurrent weights add, operands given."""
+    w, part, (hs, factors) = primals
+    dw, dmask = tangents
     before = run.before(hs, part.carry[0])
     if part.first is not None:
         before = jax.vmap(run.restart, (0, None, 0))(part.resets, part.first[0], before)
@@ -394,7 +449,6 @@ def _added(run, part, out, w_dw, mask_dx) -> list[Array]:
     layout, length = run.layout, len(hs)
 
     def recurrent(w, mask):
-        """Of all steps, operands given."""
         outs = []
         for k, (kernel, q) in enumerate(
             zip(run.split(w["kernel"]), operands, strict=True)
@@ -409,24 +463,11 @@ def _added(run, part, out, w_dw, mask_dx) -> list[Array]:
             outs.append(out)
         return outs
 
-    weights = {name: (w[name], dw[name]) for name in w if name != "input"}
-    primals = {name: value for name, (value, _) in weights.items()}, part.mask
-    tangents = {name: value for name, (_, value) in weights.items()}, dmask
+    names = [name for name in w if name != "input"]
+    primals = {name: w[name] for name in names}, part.mask
+    tangents = {name: dw[name] for name in names}, dmask
     _, added = jax.jvp(recurrent, primals, tangents)
-    added = [s * a for s, a in zip(run.scales(factors), added, strict=True)]
-    if "input" not in w:
-        if _is_zero(dx):
-            return added
-        return list(map(jnp.add, run.split(_project(run, w, dx)), added))
-    products = [(part.x, dw["input"])]
-    if not _is_zero(dx):
-        products.append((dx, w["input"]))
-    for x, kernel in products:
-        if layout.merged:
-            x = x.reshape(-1, x.shape[-1]).T
-        for k, kernel_k in enumerate(run.split(kernel)):
-            added[k] += layout.all_products(length, x, kernel_k)
-    return added
+    return [s * a for s, a in zip(run.scales(factors), added, strict=True)]
 
 
 def _all_linear(tree, tangents):

@@ -191,8 +191,19 @@ def _block(schedule, backend, cell, first, length) -> int | None:
     h = jax.tree.leaves(first)[0]
     gates = sum(hand_schedule(cell).gates)  # type: ignore[union-attr]
     size = gates * h.size * h.dtype.itemsize
-    blocks = max(1, round(length * size / _BLOCK_BYTES))
-    return None if blocks == 1 else -(-length // blocks)
+    return _even_block(length, max(1, round(_BLOCK_BYTES / size)))
+
+
+def _even_block(length: int, ideal: int) -> int | None:
+    """A block of about ``ideal`` steps; one that divides ``length`` if there is one.
+
+    What is left over is a shorter block, and a second program to compile.
+    """
+    if length < 1.5 * ideal:
+        return None
+    near = range(max(1, ideal // 2), min(length, 2 * ideal) + 1)
+    even = [block for block in near if length % block == 0]
+    return min(even, key=lambda block: abs(block - ideal), default=ideal)
 
 
 def layout(cell: Cell, first: Carry) -> Layout:
