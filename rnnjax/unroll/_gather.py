@@ -19,8 +19,6 @@ from rnnjax._compat import bind, is_variable
 from rnnjax.base import Array
 from rnnjax.unroll._cut import value
 
-_SUMS = {"add": 1, "add_any": 1, "sub": -1}
-
 
 def gathered(linear: Callable, *tangents: Any) -> tuple[list[Array], Callable]:
     """Coefficients, and ``apply(coefficients, *tangents)`` in place of ``linear``.
@@ -112,18 +110,23 @@ class _Gather:
 
     def _form(self, v):
         """Forms the value of ``v``, from here on a variable of its own."""
-        if not is_variable(v) or self.sums[v] == {v: 1}:
+        if not is_variable(v) or self.sums.get(v) == {v: 1}:
             return
-        terms = [
-            (b, None if _is_one(c) else self._coefficient(c))
-            for b, c in self.sums[v].items()
-        ]
+        if v in self.known:  # zero, whatever goes in
+            zero = self._coefficient(self.known[v])
+            self.steps.append(lambda env, given: env.update({v: given[zero]}))
+            return
+        numbers, places = {}, {}
+        for b, c in self.sums[v].items():
+            if isinstance(c, int):
+                numbers[b] = c
+            else:
+                places[b] = self._coefficient(c)
 
         def step(env, coefficients):
-            products = [
-                env[b] if i is None else coefficients[i] * env[b] for b, i in terms
-            ]
-            env[v] = functools.reduce(jnp.add, products)
+            terms = [env[b] if c == 1 else c * env[b] for b, c in numbers.items()]
+            terms += [coefficients[i] * env[b] for b, i in places.items()]
+            env[v] = functools.reduce(jnp.add, terms)
 
         self.steps.append(step)
         self.sums[v] = {v: 1}

@@ -69,6 +69,16 @@ def still_outputs(w, carry, x):
     return (jnp.sin(x @ w["kernel"]), w["bias"]), (w["bias"], x, h * bias)
 
 
+def sums_of_one_value(w, h, x):
+    z = h @ w + h
+    h = jnp.tanh(z + z - h + x) - x
+    return h, -(h + h)
+
+
+def forgetful(w, h, x):
+    return jnp.zeros_like(h), jax.lax.stop_gradient(h @ w) + h * 0
+
+
 WEIGHTS = {
     "kernel": 0.3 * W,
     "input": W.T,
@@ -80,6 +90,8 @@ WEIGHTS = {
 STEPS = {
     gated: (WEIGHTS, (H0, H0[::-1])),
     still_outputs: (WEIGHTS, (H0, H0[::-1])),
+    sums_of_one_value: (W, H0),
+    forgetful: (W, H0),
     with_custom_vjp: (W, H0),
     with_weights_of_every_kind: (
         {"kernel": W, "count": np.array(2), "flag": np.array(True), "none": None},
