@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("x64")
 BY_HAND = ["simple", "lstm", "gru", "gru reset_after", "variational_dropout"]
 VARIANTS = ["simple relu", "lstm without bias"]
 by_hand = rows(main=True, where=lambda row: row.name in BY_HAND + VARIANTS)
-# On several devices, as here, the default is rows in one part, which all other tests run.
+# On several devices, as here, the default is rows in one part: all other tests run it.
 LAYOUTS = {"rows": Layout(False, True, 2), "columns": Layout(True, True, 2)}
 
 
