@@ -136,7 +136,9 @@ def test_running_without_a_memory_raises_or_is_nan(decoder):
 
 def test_the_keys_are_computed_outside_the_loop():
     """The loop has the products of the step, and none with all of the memory's size."""
-    rnn, params = build(rnnjax.cells.simple(H), attention.bahdanau(11))
+    cell = attention.attentive(rnnjax.cells.simple(H), attention.bahdanau(11), M)
+    rnn = rnnjax.layer(cell, rnnjax.Schedule(gradient="autodiff", backend="scan"))
+    params = rnn.init(jax.random.key(0), XS[0])
 
     def run(params):
         return rnn.unroll(attention.bind(params, MEMORY), None, XS)[1]
