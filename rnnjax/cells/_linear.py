@@ -72,6 +72,11 @@ def lru(
     """
     hidden_size = positive("hidden_size", hidden_size)
     _check_range("lru", "radius", min_radius, max_radius)
+    if not max_phase > 0:
+        raise ValueError(
+            f"max_phase: expected a positive angle, got {max_phase!r}. The default is "
+            f"a full turn, 2 pi."
+        )
     dtype = dtype or param_dtype
     wide = affine.wide(dtype)
 
@@ -320,7 +325,9 @@ def _uniform(key: Array, size: int, low: float, high: float) -> Array:
     """Uniform between the two, and neither of them: logarithms are taken."""
     draw = jax.random.uniform(key, (size,), minval=low, maxval=high)
     ends = np.asarray([low, high], np.float32)
-    return jnp.clip(draw, *np.nextafter(ends, ends[::-1]))
+    low, high = np.nextafter(ends, ends[::-1])
+    # Devices flush denormal numbers to 0.
+    return jnp.clip(draw, max(low, np.finfo(np.float32).tiny), high)
 
 
 def _complex(dtype: Any) -> Any:

@@ -139,7 +139,7 @@ def beam_search(
             "coverage: coverage_penalty needs a function from a carry to the attention "
             "so far, got None."
         )
-    prompt = check_prompt(prompt)
+    prompt, stop = check_prompt(prompt), tuple(map(int, stop))
     state = first_state(step, carry, prompt, stop)
     batch = prompt.shape[1:]
     rows = math.prod(batch)
@@ -171,7 +171,7 @@ def beam_search(
         token = alive.token.reshape(beam, *batch)
         carry, logits = jax.vmap(step)(alive.carry, token)
         log_p = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
-        log_p = log_p.reshape(beam, rows, -1)
+        log_p = log_p.reshape(beam, rows, log_p.shape[-1])
         totals = alive.log_probabilities[..., None] + log_p
         if stop:
             at_stop = totals[..., stops]

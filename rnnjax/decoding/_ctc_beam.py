@@ -123,7 +123,7 @@ def _advance(
     number, size = len(kept.prefixes), len(frame)
     rows = np.arange(number)
     total = np.logaddexp(kept.blank, kept.label)
-    last = np.array([prefix[-1] if prefix else blank for prefix in kept.prefixes])
+    last = np.array([p[-1] if p else blank for p in kept.prefixes], int)
     stay_blank = total + frame[blank]
     stay_label = kept.label + frame[last]  # of the empty prefix minus infinity
     grown = total[:, None] + frame[None, :]
@@ -137,7 +137,7 @@ def _advance(
             stay_label[j] = np.logaddexp(stay_label[j], grown[parent, last[j]])
             grown[parent, last[j]] = -np.inf
     bonus = np.full((number, size), insertion) + kept.bonus[:, None]
-    if language_model is not None:
+    if language_model is not None and weight:  # 0 silences its minus infinities too
         said = [language_model.log_probabilities(state) for state in kept.states]
         bonus = bonus + weight * np.stack(said)
     scores = np.concatenate(

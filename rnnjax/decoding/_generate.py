@@ -185,7 +185,7 @@ def check_prompt(prompt: Any) -> Array:
             f"prompt: expected [P, *batch] with at least one token, got "
             f"{describe(prompt)}. Begin with a start token."
         )
-    return prompt
+    return prompt.astype(jnp.int32)  # a small type would wrap the tokens to come
 
 
 def check_logits(logits: Any, batch: tuple[int, ...], stop: tuple[int, ...]) -> None:

@@ -124,7 +124,13 @@ def dense(
 
 
 def _floats(tree: PyTree) -> list:
-    return [a for a in jax.tree.leaves(tree) if _is_float(a)]
+    leaves = jax.tree.leaves(tree)
+    if any(jnp.issubdtype(a.dtype, jnp.complexfloating) for a in leaves):
+        raise ValueError(
+            "bridges: expected carries of real numbers, got complex ones, as of lru. "
+            "Use bridges.zeros(), or a Bridge of your own."
+        )
+    return [a for a in leaves if _is_float(a)]
 
 
 def _is_float(leaf: Any) -> bool:

@@ -70,11 +70,11 @@ class Layout(NamedTuple):
         units = like.size // flags.size
         return jnp.broadcast_to(flags, (units, flags.size)).reshape(-1)
 
-    def per_gate(self, a: Array, like: Array) -> Array:
-        """``[G H]`` values, the same for every row."""
+    def per_gate(self, a: Array, h: Array, hidden: int) -> Array:
+        """``[G H]`` values, the same for every row of ``h``."""
         if self.columns:
-            return jnp.repeat(a, like.size // a.size)
-        return jnp.broadcast_to(a, like.shape)
+            return jnp.repeat(a, h.size // hidden)
+        return jnp.broadcast_to(a, (*h.shape[:-1], a.size))
 
     def cut(self, a: Array, axis: int) -> list[Array]:
         """The parts of an array of the whole batch."""
@@ -184,8 +184,10 @@ def _prepare(hand, w, x, shape: Shape, dtype):
         return new, x * _last_axis(scale, x), mask
     kernel = w["input"]["kernel"].astype(dtype)
     check_features("x (one step of xs)", x, len(kernel))
-    if "bias" in w["input"]:
-        kernel = jnp.concatenate([kernel, w["input"]["bias"].astype(dtype)[None]])
+    bias = w["input"].get("bias")
+    if bias is not None:
+        bias = jnp.broadcast_to(bias.astype(dtype), (1, kernel.shape[-1]))
+        kernel = jnp.concatenate([kernel, bias])
     return new | {"input": kernel * _last_axis(scale, kernel)}, x, mask
 
 
@@ -299,7 +301,7 @@ def _side_by_side(step, constants):
 
 def _fixed_carries(run: _Run, w: Params, x: Array, parts: list[_Part]) -> list[Carry]:
     """The carries in the type that the loop returns them."""
-    step = _side_by_side(_step(run, w), parts)
+    step = _side_by_side(_step(run, w), _constants(run, w, parts))
 
     def step_from_x(carries, inputs):
         x, flags = inputs
@@ -320,7 +322,24 @@ def _forward(run, w, x, parts):
     """The last carries, and stacked over time the hidden states and the factors."""
     us = _project(run, w, x)
     inputs = [(u, p.resets, p.valid) for u, p in zip(us, parts, strict=True)]
-    return run.loop(_step(run, w), parts, [p.carry for p in parts], inputs)
+    constants = _constants(run, w, parts)
+    return run.loop(_step(run, w), constants, [p.carry for p in parts], inputs)
+
+
+def _constants(run, w, parts) -> list[tuple[_Part, list[Array] | None]]:
+    """Of every part what its steps share, recurrent biases as they meet a product."""
+    if "bias" not in w:
+        return [(part, None) for part in parts]
+    biases = run.split(w["bias"])
+
+    def per_gate(part):
+        # Materialised: inside of the loop a broadcast would keep it from vectorising.
+        h, hidden = part.carry[0], len(w["kernel"])
+        return [
+            lax.optimization_barrier(run.layout.per_gate(b, h, hidden)) for b in biases
+        ]
+
+    return [(part, per_gate(part)) for part in parts]
 
 
 def _with_one(x, kernel):
@@ -353,14 +372,14 @@ def _project(run, w, x) -> list[Array]:
 
 def _step(run, w):
     linear = run.products(w)
-    biases = run.split(w["bias"]) if "bias" in w else None
 
-    def step(part, carry, inputs):
+    def step(constants, carry, inputs):
+        part, biases = constants
         u, reset, valid = inputs
 
         def product(k, q):
             out = linear(part.mask, k, q)
-            return out if biases is None else out + run.layout.per_gate(biases[k], out)
+            return out if biases is None else out + biases[k]
 
         start = run.restart(reset, part.first, carry)
         new, factors = run.hand.step(product, start, u)
@@ -459,7 +478,8 @@ def _recurrently_added(run, primals, tangents) -> list[Array]:
             out = layout.all_products(length, q, kernel)
             if "bias" in w:
                 bias = run.split(w["bias"])[k]
-                out += jax.vmap(partial(layout.per_gate, bias))(out)
+                bias = layout.per_gate(bias, part.carry[0], len(kernel))
+                out += jnp.broadcast_to(bias, out.shape)
             outs.append(out)
         return outs
 

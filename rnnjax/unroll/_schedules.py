@@ -186,9 +186,10 @@ def _block(schedule, backend, cell, first, length) -> int | None:
         return max(1, math.isqrt(max(length - 1, 0)) + 1)
     if isinstance(schedule.remat, int):
         return schedule.remat
-    if backend != "fused" or not length:
+    h = jax.tree.leaves(first)[:1]
+    if backend != "fused" or not length or not h[0].size:
         return None
-    h = jax.tree.leaves(first)[0]
+    (h,) = h
     gates = sum(hand_schedule(cell).gates)  # type: ignore[union-attr]
     size = gates * h.size * h.dtype.itemsize
     return _even_block(length, max(1, round(_BLOCK_BYTES / size)))

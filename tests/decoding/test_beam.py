@@ -212,3 +212,18 @@ def test_errors(change, match):
     step, carry = network()
     with pytest.raises(ValueError, match=match):
         decoding.beam_search(step, carry, START, **{"length": 3, "beam": 2, **change})
+
+
+def test_no_examples_small_tokens_and_stops_in_an_array():
+    logits = jnp.zeros(300).at[280].set(9.0)
+
+    def step(carry, token):
+        return carry, jnp.broadcast_to(logits, (*token.shape, 300))
+
+    start = np.array([[1, 1]], np.uint8)
+    best = decoding.beam_search(step, (), start, length=2, beam=2, stop=np.array([280]))
+    assert best.tokens.dtype == jnp.int32
+    assert best.tokens[0, 0].tolist() == [280, 280]
+    assert best.lengths[0].tolist() == [1, 1]
+    empty = decoding.beam_search(step, (), start[:, :0], length=2, beam=2)
+    assert 0 in empty.tokens.shape

@@ -204,3 +204,10 @@ def test_an_attentive_decoder_needs_one_memory():
     params = model.init(jax.random.key(0), XS[0], YS[0])
     with pytest.raises(TypeError, match="one array"):
         model.unroll(params, XS, YS)
+
+
+def test_bridges_refuse_complex_carries():
+    encoder = rnnjax.stack(rnnjax.gru(4), rnnjax.lru(6))
+    model = seq2seq.encoder_decoder(encoder, rnnjax.gru(4), seq2seq.bridges.dense())
+    with pytest.raises(ValueError, match="complex"):
+        model.init(jax.random.key(0), jnp.ones(3), jnp.ones(3))
