@@ -63,6 +63,10 @@ def softmax_cross_entropy(
         logits = jnp.where(mask[..., None], logits, 0)
         targets = jnp.where(mask, targets, 0)
 
+    # Under a trace nothing could be checked: an index that is too large gives NaN, a
+    # negative one would count from the end.
+    targets = jnp.where(targets < 0, logits.shape[-1], targets)
+
     def mean(nats: Array) -> Array:
         total = jnp.sum(nats if mask is None else jnp.where(mask, nats, 0))
         return total / jnp.maximum(count, 1).astype(total.dtype)

@@ -58,6 +58,8 @@ def _of_mean_nats(value: Callable[[Array], Array]) -> Metric:
         mask = check_flags("mask", mask, shape)
         targets = check_labels("targets", targets, shape, size, mask)
         mask = jnp.ones(shape, bool) if mask is None else mask
+        # Under a trace nothing could be checked: NaN, rather than the last class.
+        targets = jnp.where(targets < 0, size, targets)
         of_targets = jnp.take_along_axis(logits, targets[..., None], -1)[..., 0]
         nats = jax.nn.logsumexp(logits, axis=-1) - of_targets
         return {

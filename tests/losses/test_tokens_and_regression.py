@@ -174,3 +174,11 @@ def test_errors(error, message, call):
 def test_all_is_there_and_sorted():
     assert losses.__all__ == sorted(losses.__all__)
     assert all(callable(getattr(losses, name)) for name in losses.__all__)
+
+
+@pytest.mark.parametrize("label", [-1, 4])
+def test_a_traced_label_out_of_range_is_nan(label):
+    logits, targets = jnp.zeros((2, 4)), jnp.asarray([label, 0])
+    loss = jax.jit(losses.softmax_cross_entropy)
+    assert jnp.isnan(loss(logits, targets)[0])
+    assert jnp.isfinite(loss(logits, targets, jnp.asarray([False, True]))[0])
