@@ -22,95 +22,24 @@ weights, is formed outside of the loops for all steps at once.
 
 from __future__ import annotations
 
-import itertools
 from functools import partial
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
-from jax.dtypes import float0
 
 from rnnjax._by_hand import HandSchedule
 from rnnjax._checks import check_features
 from rnnjax.base import Array, Carry, Params, Shape
 from rnnjax.unroll._blocks import fixed_type
+from rnnjax.unroll._fused_loop import Part, Run, side_by_side
+from rnnjax.unroll._fused_system import System, Tangents, all_linear
+from rnnjax.unroll._layout import Layout, contract, time_first
+from rnnjax.unroll._linear_backends import before
 
 KEYS = {"kernel", "bias", "mask"}
 """The recurrent parameters that the loop knows."""
-
-
-class Layout(NamedTuple):
-    """How arrays lie in the loop.
-
-    Attributes:
-      columns: features before the batch, in one flat axis.
-      merged: products over all steps see time and batch as one axis: the fast form,
-        where no axis of the batch is spread over devices. Columns are merged.
-      parts: of the batch, run side by side; more than one only if merged.
-    """
-
-    columns: bool
-    merged: bool
-    parts: int
-
-    def enter(self, a: Array) -> Array:
-        """``[B, F]`` as it lies in the loop."""
-        return a.T.reshape(-1) if self.columns else a
-
-    def leave(self, a: Array, features: int) -> Array:
-        """The other way round."""
-        return a.reshape(features, -1).T if self.columns else a
-
-    def per_unit(self, flags: Array, like: Array) -> Array:
-        """``[B]`` flags, one for each element of ``like``."""
-        if not self.columns:
-            return jnp.broadcast_to(flags[..., None], like.shape)
-        units = like.size // flags.size
-        return jnp.broadcast_to(flags, (units, flags.size)).reshape(-1)
-
-    def per_gate(self, a: Array, h: Array, hidden: int) -> Array:
-        """``[G H]`` values, the same for every row of ``h``."""
-        if self.columns:
-            return jnp.repeat(a, h.size // hidden)
-        return jnp.broadcast_to(a, (*h.shape[:-1], a.size))
-
-    def cut(self, a: Array, axis: int) -> list[Array]:
-        """The parts of an array of the whole batch."""
-        return jnp.array_split(a, self.parts, axis) if self.parts > 1 else [a]
-
-    def features_first(self, a: Array, features: int) -> Array:
-        """``[F, T B]`` of what lies in the loop, stacked over time; unmerged, as is."""
-        if self.columns:
-            a = a.reshape(len(a), features, -1).transpose(1, 0, 2)
-            return a.reshape(features, -1)
-        return a.reshape(-1, features).T if self.merged else a
-
-    def all_products(self, length: int, a: Array, kernel: Array) -> Array:
-        """The products of all steps, stacked; ``a`` lies `features_first`.
-
-        Written for its transpose: products without an operand that is transposed on
-        the fly, which on CPU would run at half the speed.
-        """
-        if not self.merged:
-            return a @ kernel
-        a = lax.optimization_barrier(a)
-        if self.columns:
-            return _time_first(length, _contract(0, kernel, a))
-        return _contract(0, a, kernel).reshape(length, -1, kernel.shape[-1])
-
-
-class _Part(NamedTuple):
-    """A part of the batch, as it lies in the loop."""
-
-    carry: Carry
-    first: Carry | None
-    """The carry that a reset restores."""
-    mask: Array | None
-    """What multiplies the operand of the recurrent product."""
-    resets: Array | None
-    valid: Array | None
 
 
 _BATCH_AXES = (0, 0, 0, 1, 1)
@@ -151,13 +80,13 @@ def fused_scan(
     if 0 in (length, leaves[0].size):
         return carry, jnp.zeros((length, *shape), dtype)
     w, x, mask_h = _prepare(hand, w, x, shape, dtype)
-    whole = _Part(tuple(leaves), None, mask_h, resets, mask)
+    whole = Part(tuple(leaves), None, mask_h, resets, mask)
     if resets is not None:
         whole = whole._replace(first=tuple(jax.tree.leaves(first)))
     if layout.merged:
         x = _merged(x, 1, len(shape) - 1)
     parts = [_enter(layout, p) for p in _cut(layout, whole, len(shape) - 1)]
-    run = _Run(hand, layout, reverse)
+    run = Run(hand, layout, reverse)
     carries = _fixed_carries(run, w, x, parts)
     parts = [p._replace(carry=c) for p, c in zip(parts, carries, strict=True)]
     lasts, hs = _fused(run, w, x, parts)
@@ -195,7 +124,7 @@ def _last_axis(a, like):
     return jnp.broadcast_to(a, like.shape)
 
 
-def _cut(layout: Layout, whole: _Part, batch_ndim: int) -> list[_Part]:
+def _cut(layout: Layout, whole: Part, batch_ndim: int) -> list[Part]:
     """The parts of a batch, its axes merged into one."""
     if not layout.merged:
         return [whole]
@@ -205,7 +134,7 @@ def _cut(layout: Layout, whole: _Part, batch_ndim: int) -> list[_Part]:
 
     def part(i):
         fields = zip(whole, _BATCH_AXES, strict=True)
-        return _Part(
+        return Part(
             *(jax.tree.map(partial(cut, lead=n, i=i), field) for field, n in fields)
         )
 
@@ -217,7 +146,7 @@ def _merged(a: Array, lead: int, batch_ndim: int) -> Array:
     return a.reshape(*a.shape[:lead], -1, *a.shape[lead + batch_ndim :])
 
 
-def _enter(layout: Layout, part: _Part) -> _Part:
+def _enter(layout: Layout, part: Part) -> Part:
     return part._replace(
         carry=jax.tree.map(layout.enter, part.carry),
         first=jax.tree.map(layout.enter, part.first),
@@ -225,83 +154,9 @@ def _enter(layout: Layout, part: _Part) -> _Part:
     )
 
 
-class _Run(NamedTuple):
-    """All that is static."""
-
-    hand: HandSchedule
-    layout: Layout
-    reverse: bool
-
-    def loop(self, step, constants, carries, inputs, *, backwards=False):
-        """``step(constants, carry, inputs)`` of every part, side by side, over time."""
-        step = _side_by_side(step, constants)
-        return lax.scan(step, carries, inputs, reverse=self.reverse != backwards)
-
-    def split(self, a: Array) -> list:
-        """The parts of the last axis that belong to each product."""
-        unit = a.shape[-1] // sum(self.hand.gates)
-        ends = itertools.accumulate(number * unit for number in self.hand.gates)
-        return jnp.split(a, list(ends)[:-1], -1)
-
-    def scales(self, factors) -> tuple | list:
-        """``s_k`` of `HandSchedule`, of one step or of all."""
-        if self.hand.product_scale is None:
-            return [1] * len(self.hand.gates)
-        return self.hand.product_scale(factors)
-
-    def before(self, hs, first):
-        """What entered each step, of what left it."""
-        if self.reverse:
-            return jnp.concatenate([hs[1:], first[None]])
-        return jnp.concatenate([first[None], hs[:-1]])
-
-    def restart(self, reset: Array | None, first: Any, carry: Any) -> Any:
-        """``first`` where reset."""
-        return carry if reset is None else self._where(reset, first, carry)
-
-    def freeze(self, valid: Array | None, carry: Any, new: Any) -> Any:
-        """``carry`` where masked, ``new`` elsewhere."""
-        return new if valid is None else self._where(valid, new, carry)
-
-    def _where(self, flags, on_true, on_false):
-        def where(a, b):
-            return jnp.where(self.layout.per_unit(flags, b), a, b)
-
-        return jax.tree.map(where, on_true, on_false)
-
-    def products(self, w: Params, *, transposed: bool = False):
-        """``product(mask, k, q)``: ``q W_k``, or ``q W_k^T``; ``W`` scaled."""
-        kernels = self.split(w["kernel"])
-        if self.layout.columns != transposed:
-            # Materialised once: a transposed operand inside the loop is slow.
-            kernels = [lax.optimization_barrier(kernel.T) for kernel in kernels]
-
-        def product(mask, k, q):
-            if mask is not None and not transposed:
-                q = q * mask
-            if self.layout.columns:
-                features = kernels[k].shape[1]
-                out = (kernels[k] @ q.reshape(features, -1)).reshape(-1)
-            else:
-                out = q @ kernels[k]
-            if mask is not None and transposed:
-                out = out * mask
-            return out
-
-        return product
-
-
-def _side_by_side(step, constants):
-    def steps(carries, inputs):
-        done = [step(*part) for part in zip(constants, carries, inputs, strict=True)]
-        return [carry for carry, _ in done], [y for _, y in done]
-
-    return steps
-
-
-def _fixed_carries(run: _Run, w: Params, x: Array, parts: list[_Part]) -> list[Carry]:
+def _fixed_carries(run: Run, w: Params, x: Array, parts: list[Part]) -> list[Carry]:
     """The carries in the type that the loop returns them."""
-    step = _side_by_side(_step(run, w), _constants(run, w, parts))
+    step = side_by_side(_step(run, w), _constants(run, w, parts))
 
     def step_from_x(carries, inputs):
         x, flags = inputs
@@ -326,7 +181,7 @@ def _forward(run, w, x, parts):
     return run.loop(_step(run, w), constants, [p.carry for p in parts], inputs)
 
 
-def _constants(run, w, parts) -> list[tuple[_Part, list[Array] | None]]:
+def _constants(run, w, parts) -> list[tuple[Part, list[Array] | None]]:
     """Of every part what its steps share, recurrent biases as they meet a product."""
     if "bias" not in w:
         return [(part, None) for part in parts]
@@ -364,7 +219,7 @@ def _project(run, w, x) -> list[Array]:
     def of_part(x):
         merged = x.reshape(-1, x.shape[-1])
         if layout.columns:
-            return _time_first(len(x), _contract(1, kernel, merged))
+            return time_first(len(x), contract(1, kernel, merged))
         return (merged @ kernel).reshape(*x.shape[:-1], -1)
 
     return [of_part(a) for a in layout.cut(x, 1)]
@@ -402,14 +257,14 @@ def _fused_jvp(run, primals, tangents):
         (w, x, parts, outs), (dw, dx, [d.mask for d in dparts])
     )
     given = [
-        _Tangents(d.carry, d.first, z, *jax.tree.map(jnp.zeros_like, (out[0], last)))
+        Tangents(d.carry, d.first, z, *jax.tree.map(jnp.zeros_like, (out[0], last)))
         for d, z, out, last in zip(dparts, added, outs, lasts, strict=True)
     ]
     factors = [factors for _, factors in outs]
-    system = _System(run, w, parts, factors)
+    system = System(run, w, parts, factors)
     solved = lax.custom_linear_solve(
         system.residual,
-        _all_linear(given, tangents),
+        all_linear(given, tangents),
         system.forwards,
         system.backwards,
     )
@@ -461,10 +316,11 @@ def _recurrently_added(run, primals, tangents) -> list[Array]:
     """What the tangents of the recurrent weights add, operands given."""
     w, part, (hs, factors) = primals
     dw, dmask = tangents
-    before = run.before(hs, part.carry[0])
+    entered = before(hs, part.carry[0], run.reverse)
     if part.first is not None:
-        before = jax.vmap(run.restart, (0, None, 0))(part.resets, part.first[0], before)
-    operands = jax.vmap(run.hand.operands)(factors, before)
+        restart = jax.vmap(run.restart, (0, None, 0))
+        entered = restart(part.resets, part.first[0], entered)
+    operands = jax.vmap(run.hand.operands)(factors, entered)
     layout, length = run.layout, len(hs)
 
     def recurrent(w, mask):
@@ -488,167 +344,3 @@ def _recurrently_added(run, primals, tangents) -> list[Array]:
     tangents = {name: dw[name] for name in names}, dmask
     _, added = jax.jvp(recurrent, primals, tangents)
     return [s * a for s, a in zip(run.scales(factors), added, strict=True)]
-
-
-def _all_linear(tree, tangents):
-    """``tree``, every leaf of which depends on the tangents, by nothing but zeros.
-
-    JAX transposes `lax.custom_linear_solve` if no part of the right-hand side is a
-    constant. Of the tangents some may be: those of what is not differentiated.
-    """
-    leaves = [leaf for leaf in jax.tree.leaves(tangents) if leaf.dtype != float0]
-    empty = jnp.concatenate([leaf.reshape(-1)[:0] for leaf in leaves])
-
-    def link(leaf):
-        zeros = jnp.pad(empty, (0, leaf.size)).reshape(leaf.shape)
-        return leaf + zeros.astype(leaf.dtype)
-
-    return jax.tree.map(link, tree)
-
-
-class _Tangents(NamedTuple):
-    """The unknowns of a part of the linear system; its right-hand side likewise."""
-
-    carry: Carry
-    first: Carry | None
-    z: list[Array]
-    hs: Array
-    last: Carry
-
-
-class _System(NamedTuple):
-    """The linear system of the tangents of all steps."""
-
-    run: _Run
-    w: Params
-    parts: list[_Part]
-    factors: list[dict[str, Array]]
-
-    def _inputs(self, *rest) -> list[tuple]:
-        return [
-            (factors, part.resets, part.valid, *more)
-            for factors, part, *more in zip(
-                self.factors, self.parts, *rest, strict=True
-            )
-        ]
-
-    def residual(self, xs: list[_Tangents]) -> list[_Tangents]:
-        """The system applied to ``xs``; products of all steps at once."""
-        run, product = self.run, self.run.products(self.w)
-        hand = run.hand
-
-        def step(constants, carry, inputs):
-            _, x_first = constants
-            factors, reset, valid, z = inputs
-            start = run.restart(reset, x_first, carry)
-            operands = [
-                hand.operand(factors, k, start, z[:k]) for k in range(len(hand.gates))
-            ]
-            new = hand.update(factors, start, z)
-            carry = run.freeze(valid, carry, new)
-            return carry, (carry[0], operands)
-
-        lasts, outs = run.loop(
-            step,
-            [(part, x.first) for part, x in zip(self.parts, xs, strict=True)],
-            [x.carry for x in xs],
-            self._inputs([x.z for x in xs]),
-        )
-
-        def of_part(part, factors, x, last, out):
-            hs, operands = out
-            recurrent = [
-                jax.vmap(partial(product, part.mask, k))(q)
-                for k, q in enumerate(operands)
-            ]
-            scales = run.scales(factors)
-            z = [z - s * r for z, s, r in zip(x.z, scales, recurrent, strict=True)]
-            last = jax.tree.map(jnp.subtract, x.last, last)
-            return _Tangents(x.carry, x.first, z, x.hs - hs, last)
-
-        return list(map(of_part, self.parts, self.factors, xs, lasts, outs))
-
-    def forwards(self, _, bs: list[_Tangents]) -> list[_Tangents]:
-        """Forward substitution: the tangents from the first step to the last."""
-        run, product = self.run, self.run.products(self.w)
-        hand = run.hand
-
-        def step(constants, carry, inputs):
-            part, b_first = constants
-            factors, reset, valid, b_z = inputs
-            start = run.restart(reset, b_first, carry)
-            scales, z = run.scales(factors), []
-            for k, b_k in enumerate(b_z):
-                operand = hand.operand(factors, k, start, z)
-                z.append(b_k + scales[k] * product(part.mask, k, operand))
-            new = hand.update(factors, start, z)
-            carry = run.freeze(valid, carry, new)
-            return carry, (z, carry[0])
-
-        lasts, outs = run.loop(
-            step,
-            [(part, b.first) for part, b in zip(self.parts, bs, strict=True)],
-            [b.carry for b in bs],
-            self._inputs([b.z for b in bs]),
-        )
-
-        def of_part(b, last, out):
-            z, hs = out
-            last = jax.tree.map(jnp.add, b.last, last)
-            return _Tangents(b.carry, b.first, z, b.hs + hs, last)
-
-        return list(map(of_part, bs, lasts, outs))
-
-    def backwards(self, _, cts: list[_Tangents]) -> list[_Tangents]:
-        """Back substitution in the transposed system: backpropagation through time."""
-        run, product = self.run, self.run.products(self.w, transposed=True)
-        hand = run.hand
-
-        def step(part, state, inputs):
-            after, of_first = state
-            factors, reset, valid, ct_z, ct_h = inputs
-            zero = jax.tree.map(jnp.zeros_like, after)
-            after = (after[0] + ct_h, *after[1:])
-            new = run.freeze(valid, zero, after)
-            pull = jax.linear_transpose(partial(hand.update, factors), zero, ct_z)
-            start, z = pull(new)
-            scales = run.scales(factors)
-            for k in reversed(range(len(z))):
-                z[k] = z[k] + ct_z[k]
-                operand = partial(hand.operand, factors, k)
-                pull = jax.linear_transpose(operand, zero, z[:k])
-                more, more_z = pull(product(part.mask, k, scales[k] * z[k]))
-                start = jax.tree.map(jnp.add, start, more)
-                z[:k] = map(jnp.add, z[:k], more_z)
-            before = run.restart(reset, zero, start)
-            if reset is not None:
-                added = run.restart(~reset, zero, start)
-                of_first = jax.tree.map(jnp.add, of_first, added)
-            if valid is not None:
-                before = run.freeze(valid, after, before)
-            return (before, of_first), z
-
-        states, zs = run.loop(
-            step,
-            self.parts,
-            [(ct.last, ct.first) for ct in cts],
-            self._inputs([ct.z for ct in cts], [ct.hs for ct in cts]),
-            backwards=True,
-        )
-
-        def of_part(ct, state, z):
-            before, of_first = state
-            before = jax.tree.map(jnp.add, ct.carry, before)
-            return _Tangents(before, of_first, z, ct.hs, ct.last)
-
-        return list(map(of_part, cts, states, zs))
-
-
-def _contract(axis: int, a: Array, b: Array) -> Array:
-    """The product of two matrices over that axis of both."""
-    return lax.dot_general(a, b, (((axis,), (axis,)), ((), ())))
-
-
-def _time_first(length: int, a: Array) -> Array:
-    """``[F, T B]`` as ``[T, F B]``."""
-    return a.reshape(len(a), length, -1).transpose(1, 0, 2).reshape(length, -1)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from rnnjax._checks import describe
 from rnnjax._compat import like_type
 from rnnjax.base import Array, Carry, Cell, Params, PyTree
-from rnnjax.unroll._deferred import depends
+from rnnjax.unroll._cut import depends
 from rnnjax.unroll._linear_backends import before, times
 from rnnjax.unroll._linear_scan import linear_scan
 from rnnjax.unroll._masking import select, zero_where_masked

@@ -11,7 +11,8 @@ import numpy as np
 
 from rnnjax._by_hand import hand_schedule
 from rnnjax.base import LINEAR_BACKENDS, Carry, Cell, Params, Schedule
-from rnnjax.unroll._fused import KEYS, Layout
+from rnnjax.unroll._fused import KEYS
+from rnnjax.unroll._layout import Layout
 from rnnjax.unroll._linear_scan import choose_backend
 from rnnjax.unroll._newton import FULL_UP_TO, MAX_ITERATIONS, why_not_newton
 

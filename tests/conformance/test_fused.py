@@ -8,7 +8,7 @@ import pytest
 import rnnjax
 from rnnjax import Schedule
 from rnnjax.unroll import _unroll
-from rnnjax.unroll._fused import Layout
+from rnnjax.unroll._layout import Layout
 from tests.conformance.harness import (
     AUTODIFF,
     arguments,
