@@ -56,6 +56,15 @@ hypothesis.settings.register_profile("rnnjax", derandomize=True, deadline=None)
 hypothesis.settings.load_profile("rnnjax")
 
 
+def pytest_xdist_auto_num_workers():
+    """A worker a core that we may use; on a device one process, alone on it."""
+    if PLATFORM != "cpu":
+        return 0
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def pytest_collection_modifyitems(config, items):
     """On a device, keep only the tests marked `device`."""
     if PLATFORM == "cpu":
