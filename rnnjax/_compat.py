@@ -5,6 +5,8 @@ Written for jax 0.10.2 to 0.12.
 
 from __future__ import annotations
 
+import os
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,20 +14,23 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.core import Tracer
-from jax.extend.core import Literal, jaxpr_as_fun
+from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
 
 __all__ = [
     "Literal",
     "bind",
     "deferrable",
     "inlined",
+    "inner_jaxprs",
     "is_concrete",
     "is_variable",
     "jaxpr_as_fun",
     "like_type",
+    "reached_preemption",
     "replicated_sharding",
     "rows_sharding",
     "same_type",
+    "where_written",
     "without_constants",
     "zeros_of_type",
 ]
@@ -120,6 +125,13 @@ def _calls_back(value: Any) -> bool:
     )
 
 
+def reached_preemption(step: int) -> bool:
+    """Whether all processes shall save and end after this step: one got SIGTERM."""
+    from jax.experimental import multihost_utils
+
+    return multihost_utils.reached_preemption_sync_point(step)
+
+
 def zeros_of_type(aval: Any) -> jax.Array:
     """Zeros of that type, its sharding and varying axes included."""
     return like_type(jnp.zeros(aval.shape, aval.dtype), aval)
@@ -161,3 +173,20 @@ def inlined(jaxpr: Any) -> Any:
         return list(map(value, jaxpr.outvars))
 
     return jax.make_jaxpr(lambda *args: run(jaxpr, args))(*jaxpr.in_avals)
+
+
+def inner_jaxprs(eqn: Any) -> list[Any]:
+    """The jaxprs among the parameters of an equation, closed."""
+    found = [v for v in eqn.params.values() if hasattr(v, "eqns")]
+    return [v if hasattr(v, "consts") else ClosedJaxpr(v, ()) for v in found]
+
+
+def where_written(eqn: Any) -> str:
+    """The innermost place outside of JAX where an equation was written."""
+    if eqn.source_info.traceback is None:
+        return "place unknown"
+    frames = traceback.extract_tb(eqn.source_info.traceback.as_python_traceback())
+    inside = os.path.dirname(jax.__file__)
+    own = [frame for frame in frames if not frame.filename.startswith(inside)]
+    frame = (own or frames)[-1]
+    return f"{frame.filename}:{frame.lineno}, {frame.name}"

@@ -78,7 +78,11 @@ def test_require_names_the_pip_line():
 
 @pytest.mark.parametrize(
     ("module", "package", "extra"),
-    [("training", "optax", "train"), ("losses", "optax", "train")],
+    [
+        ("training", "optax", "train"),
+        ("losses", "optax", "train"),
+        ("plotting", "matplotlib", "plot"),
+    ],
 )
 def test_module_without_its_extra_names_the_pip_line(module, package, extra):
     # None in sys.modules makes a package look like one that is not installed.

@@ -23,13 +23,13 @@ import optax
 import rich.console
 import tyro
 
+from examples.common.machine import describe_machine, describe_versions
 from rnnjax import training
 
 from . import report
 from .config import PRESETS, Config
 from .data import Windows
 from .model import build_model, make_evaluator
-from .run import describe_machine, describe_versions
 from .train import as_json, initial_state, load_text
 
 
@@ -150,7 +150,7 @@ def compare(config: CompareConfig) -> dict:
         "config": {k: v for k, v in as_json(settings[0]).items() if k in _SHARED},
         "seconds": config.seconds,
         "machine": describe_machine(),
-        "versions": describe_versions(text.corpus),
+        "versions": describe_versions() | text.corpus.versions,
         "corpus": {"source": text.corpus.source, "sha256": text.corpus.sha256},
         "rows": rows,
     }

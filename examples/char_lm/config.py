@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import tyro
+from examples.common import config as common
+from examples.common.errors import InputError
 
 Preset = Literal["smoke", "default", "full"]
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam", "adamw"]
-
-
-class InputError(ValueError):
-    """What the user gave cannot be used; the message is all that is shown of it."""
 
 
 @dataclass(frozen=True)
@@ -176,12 +172,4 @@ RESUMABLE = frozenset(
 
 def parse(arguments: Sequence[str] | None = None) -> Config:
     """Reads the command line: the preset first, then what differs from it."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--preset", choices=PRESETS, default="default")
-    preset = first.parse_known_args(arguments)[0].preset
-    return tyro.cli(
-        Config,
-        args=arguments,
-        default=PRESETS[preset],
-        prog="python -m examples.char_lm",
-    )
+    return common.parse(PRESETS, "default", "python -m examples.char_lm", arguments)

@@ -13,6 +13,8 @@ import matplotlib.pyplot as plt
 import rich.console
 import rich.progress
 
+from examples.common.tables import markdown_table
+
 
 class MetricsLog:
     """Appends one JSON object a line; on resume, drops what came after the checkpoint.
@@ -64,18 +66,6 @@ def add_training_task(
     return bar.add_task(
         name, total=steps, completed=done, loss=unknown, bits=unknown, rate=0.0
     )
-
-
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence]) -> str:
-    """Formats a table whose columns line up also as plain text."""
-    cells = [list(map(str, row)) for row in [header, *rows]]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
-        "| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |"
-        for row in cells
-    ]
-    lines.insert(1, "|" + "|".join("-" * (w + 2) for w in widths) + "|")
-    return "\n".join(lines)
 
 
 def result_table(result: dict) -> str:

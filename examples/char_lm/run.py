@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
-import os
-import platform
 
 import jax
 import rich.console
 
+from examples.common.machine import describe_machine, describe_versions
+
 from . import baselines, report, sampling
 from .config import Config
-from .corpus import Corpus, describe
+from .corpus import describe
 from .model import build_model, make_evaluator
 from .train import Text, as_json, load_text, train
 
@@ -39,7 +38,7 @@ def run(config: Config) -> dict:
     result = {
         "config": as_json(config),
         "machine": describe_machine(),
-        "versions": describe_versions(text.corpus),
+        "versions": describe_versions() | text.corpus.versions,
         "corpus": {"source": text.corpus.source, "sha256": text.corpus.sha256},
         "parameters": sum(p.size for p in jax.tree.leaves(state.params)),
         "characters": config.steps * config.batch_size * config.window,
@@ -123,22 +122,3 @@ def write_results(config: Config, result: dict, sample: str) -> None:
     report.plot_learning_curve(
         [*metrics, end], result["baselines"], output / "learning_curve.png", title
     )
-
-
-def describe_machine() -> str:
-    """Says how many cores there are and what JAX runs on."""
-    device = jax.devices()[0]
-    where = "no accelerator" if device.platform == "cpu" else device.device_kind
-    return f"{os.cpu_count()} cores, {where}"
-
-
-def describe_versions(corpus: Corpus) -> dict[str, str]:
-    """Versions that a result depends on."""
-    names = ("rnnjax", "jax", "jaxlib", "optax")
-    versions = {"python": platform.python_version()}
-    for name in names:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            versions[name] = "not installed"  # rnnjax run from its source folder.
-    return versions | corpus.versions

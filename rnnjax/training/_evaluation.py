@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import jax
 import numpy as np
 
 from rnnjax.base import Carry, Params, PyTree
 from rnnjax.training._carry import hand_on
+from rnnjax.training._means import RunningMeans
 from rnnjax.training._step import Loss, Metrics
 
 
@@ -82,21 +84,56 @@ def evaluate(
             "batches: expected at least one, got none. An iterator is used up by the "
             "first call; windows(...) can be used again."
         )
-    table = {
-        name: np.asarray([metrics[name] for metrics in jax.device_get(of_batches)])
-        for name in of_batches[0]
-    }
-    counts = table.pop("count", np.ones(len(of_batches))).astype(np.float64)
-    total = counts.sum()
-    if total == 0:
+    running = RunningMeans()
+    for metrics in jax.device_get(of_batches):
+        running.add(metrics)
+    if running.weight == 0:
         raise ValueError(
             "batches: expected something to score, got a count of 0. The mask is false "
             "everywhere, or the windows are empty."
         )
-    means = {
-        name: np.tensordot(counts / total, column.astype(np.float64), 1)
-        for name, column in table.items()
-    }
-    if "count" in of_batches[0]:
-        means["count"] = total
+    means = running.means()
+    if running.counted:
+        means["count"] = np.asarray(running.weight)
     return carry, means
+
+
+def evaluator(
+    loss: Loss,
+    batches: Iterable[PyTree],
+    carry: Carry = None,
+    *,
+    prefix: str = "val_",
+) -> Callable[[Params], dict[str, Any]]:
+    """Makes the function that `fit` calls to validate: `evaluate` on these batches.
+
+    Args:
+      loss: what `fit` takes.
+      batches: such as `windows` with ``pad=True``; they can be run through again.
+      carry: before the first batch; None where every batch starts afresh.
+      prefix: of the names of the metrics.
+
+    Returns:
+      ``evaluate(params) -> metrics``, compiled once; "count" is left out.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, rnnjax, rnnjax.training as training
+      >>> rnn = rnnjax.gru(1)
+      >>> def loss(params, carry, batch, key):
+      ...     carry, ys = rnn.unroll(params, carry, batch, key=key)
+      ...     return jnp.mean((ys - batch) ** 2), (carry, {})
+      >>> xs = jnp.ones((6, 2, 1))
+      >>> params = rnn.init(jax.random.key(0), xs[0])
+      >>> carry = rnn.initial_carry(params, (2,))
+      >>> score = training.evaluator(loss, training.windows(xs, 3), carry)
+      >>> list(score(params))
+      ['val_loss']
+    """
+    step = eval_step(loss)
+
+    def score(params: Params) -> dict[str, Any]:
+        _, metrics = evaluate(step, params, carry, batches)
+        metrics.pop("count", None)
+        return {prefix + name: value.tolist() for name, value in metrics.items()}
+
+    return score

@@ -75,6 +75,58 @@ def language_model_loss(rnn: RNN) -> Loss:
     return stateful_loss(rnn, softmax_cross_entropy)
 
 
+def supervised_loss(
+    forward: Callable[[Any, Any, Any], Any],
+    loss: Callable[[Any, Any], Any],
+    metrics: Mapping[str, Callable[[Any, Any], Any]] | None = None,
+) -> Loss:
+    """Makes the loss of examples ``(x, y)``, each on its own, without a carry.
+
+    Args:
+      forward: ``(params, x, key) -> predictions`` of a batch; ``key=None`` is
+        evaluation.
+      loss: ``(predictions, y) -> loss``, or ``(loss, metrics)`` as those of
+        `rnnjax.losses` give.
+      metrics: further such functions by name; of a pair the first is taken.
+
+    Returns:
+      A loss for `fit`, `train_step` and `eval_step` on batches ``(x, y)``. Its metrics
+      are those of ``loss`` and ``metrics``.
+
+    Example:
+      >>> import jax.numpy as jnp, rnnjax.training as training
+      >>> from rnnjax import losses
+      >>> forward = lambda params, x, key: params * x
+      >>> loss = training.supervised_loss(
+      ...     forward, losses.mean_squared_error, {"mae": losses.mean_absolute_error}
+      ... )
+      >>> batch = (jnp.arange(4.0), jnp.ones(4))
+      >>> value, (carry, metrics) = loss(jnp.asarray(2.0), None, batch, None)
+      >>> float(value), sorted(metrics), float(metrics["mae"])
+      (9.0, ['count', 'mae'], 2.5)
+    """
+
+    def whole(params, carry, batch, key):
+        if not (isinstance(batch, tuple | list) and len(batch) == 2):
+            raise TypeError(
+                f"batch: expected a pair (x, y), got {type(batch).__name__}."
+            )
+        x, y = batch
+        predictions = forward(params, x, key)
+        value, found = _pair(loss(predictions, y))
+        more = {
+            name: _pair(function(predictions, y))[0]
+            for name, function in (metrics or {}).items()
+        }
+        return value, (carry, {**found, **more})
+
+    return whole
+
+
+def _pair(result: Any) -> tuple[Any, Metrics]:
+    return result if isinstance(result, tuple) else (result, {})
+
+
 def _check_batch(batch: Any) -> None:
     if not isinstance(batch, Mapping):
         raise TypeError(

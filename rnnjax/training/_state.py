@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from rnnjax.base import Array, Carry, Params
+from rnnjax.base import Array, Carry, Params, PyTree
 
 
 class TrainState(NamedTuple):
@@ -54,10 +54,12 @@ def init_state(
       >>> int(state.step), state.carry.h.shape
       (0, (2, 4))
     """
-    params, carry = jax.tree.map(_copy, (params, carry))
+    params, carry = copied((params, carry))
     return TrainState(params, optimizer.init(params), carry, jnp.zeros((), jnp.int32))
 
 
-def _copy(leaf):
-    """An array of its own, never weakly typed: the second step must fit the first."""
-    return jnp.array(leaf, dtype=jnp.result_type(leaf), copy=True)
+def copied(tree: PyTree) -> PyTree:
+    """Arrays of its own, never weakly typed: the second step must fit the first."""
+    return jax.tree.map(
+        lambda leaf: jnp.array(leaf, dtype=jnp.result_type(leaf), copy=True), tree
+    )

@@ -11,9 +11,10 @@ import optax
 
 from rnnjax.base import Array, Carry, Params, PyTree
 from rnnjax.training._carry import hand_on
+from rnnjax.training._nonfinite import any_nonfinite, find_nonfinite, keep_if
 from rnnjax.training._state import TrainState
 
-Metrics: TypeAlias = dict[str, Array]
+Metrics: TypeAlias = dict[str, Any]
 Loss: TypeAlias = Callable[
     [Params, Carry, PyTree, Any], tuple[Array, tuple[Carry, Metrics]]
 ]
@@ -21,7 +22,11 @@ Loss: TypeAlias = Callable[
 
 
 def train_step(
-    loss: Loss, optimizer: optax.GradientTransformation, *, donate: bool = True
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    *,
+    donate: bool = True,
+    skip_nonfinite: bool = False,
 ) -> Callable[..., tuple[TrainState, Metrics]]:
     """Makes a compiled step: gradient of ``loss``, update by ``optimizer``.
 
@@ -41,11 +46,14 @@ def train_step(
       optimizer: an Optax transformation; `rnnjax.training.optimizer` makes one.
       donate: give the memory of the old state to the new one. The old state cannot be
         used after the step; with False it can, at the cost of a second copy.
+      skip_nonfinite: leave the state as it was, but for ``step``, where the loss, its
+        gradient or the carry has NaN or Inf.
 
     Returns:
       ``step(state, batch, key) -> (state, metrics)``, compiled once for all batches of
       one shape. To the metrics of the loss it adds "loss" and "grad_norm", the global
-      norm of the gradient before the optimiser clips it. ``key`` is used as it is: give
+      norm of the gradient before the optimiser clips it; with ``skip_nonfinite`` also
+      "skipped", 1 or 0, and "nonfinite", a `NonFinite`. ``key`` is used as it is: give
       every step its own, such as ``jax.random.fold_in(key, k)``.
 
     Raises:
@@ -80,7 +88,7 @@ def train_step(
     """
 
     def step(state: TrainState, batch: PyTree, key: Any = None):
-        _check_key(key)
+        check_key(key)
         given = jax.lax.stop_gradient(state.carry)
         gradient = jax.value_and_grad(loss, has_aux=True)
         (value, (carry, metrics)), grads = gradient(state.params, given, batch, key)
@@ -89,12 +97,18 @@ def train_step(
         norm = optax.tree.norm(grads)
         metrics = {**metrics, "loss": value, "grad_norm": norm}
         carry = hand_on(given, carry)
+        if skip_nonfinite:
+            found = find_nonfinite(value, carry, grads)
+            bad = any_nonfinite(found)
+            old, new = tuple(state[:3]), (params, opt_state, carry)
+            params, opt_state, carry = keep_if(bad, old, new)
+            metrics |= {"skipped": bad.astype(jnp.int32), "nonfinite": found}
         return TrainState(params, opt_state, carry, state.step + 1), metrics
 
     return jax.jit(step, donate_argnames="state" if donate else ())
 
 
-def _check_key(key: Any) -> None:
+def check_key(key: Any) -> None:
     """Raises unless ``key`` is a PRNG key."""
     if key is None:
         raise ValueError(

@@ -1,0 +1,1 @@
+"""What the examples share: data, settings, results, tables. One subject a file."""
