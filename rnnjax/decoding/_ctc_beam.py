@@ -46,11 +46,13 @@ def ctc_beam_search(
     language_model: LanguageModel | None = None,
     weight: float = 1.0,
     insertion: float = 0.0,
+    end: int | None = None,
 ) -> list[Transcript]:
     """The most probable labellings of one utterance, each summed over its alignments.
 
     ``score(l) = log P_ctc(l) + weight log P_lm(l) + insertion |l|``. If the beam holds
-    every prefix, ``P_ctc`` is the exact sum; else it is a lower bound.
+    every prefix, ``P_ctc`` is the exact sum; else it is a lower bound. With ``end``,
+    ``P_lm(l)`` is the probability of l and nothing more; without, of all that begins so.
 
     It runs on the host: prefixes are merged by what they are, which has no fixed shape.
 
@@ -59,16 +61,19 @@ def ctc_beam_search(
       beam: number of prefixes kept at each frame.
       blank: the token of no label.
       n_best: how many to return at most.
-      language_model: over the same ``V`` tokens; what it says of ``blank`` is not used.
+      language_model: over the same ``V`` tokens; what it says of ``blank`` is used for
+        nothing but ``end``.
       weight: of the language model, ``alpha``.
       insertion: bonus of each label, ``beta``.
+      end: the token by which the language model says that a sequence is over; it may
+        well be ``blank``, which no labelling has. None leaves ends out.
 
     Returns:
       The best labellings, best first.
 
     Raises:
-      ValueError: no ``[T, V]``; values above 0 or NaN; ``blank`` is no token; counts
-        that are not positive.
+      ValueError: no ``[T, V]``; values above 0 or NaN; ``blank`` or ``end`` is no token;
+        ``end`` without a language model; counts that are not positive.
 
     Example:
       >>> import numpy as np
@@ -89,9 +94,15 @@ def ctc_beam_search(
             f"log_probabilities: expected [T, V] of one utterance, got "
             f"{describe(frames)}. Cut padding off, and search a batch one by one."
         )
-    if not 0 <= blank < frames.shape[1]:
+    for name, token in (("blank", blank), ("end", 0 if end is None else end)):
+        if not 0 <= token < frames.shape[1]:
+            raise ValueError(
+                f"{name}: expected a token from 0 to {frames.shape[1] - 1}, got {token}."
+            )
+    if end is not None and language_model is None:
         raise ValueError(
-            f"blank: expected a token from 0 to {frames.shape[1] - 1}, got {blank}."
+            f"end: expected a language_model beside it, which says how likely the end "
+            f"is, got end={end} alone. Give one, or leave end out."
         )
     if np.isnan(frames).any() or (frames > 1e-5).any():
         raise ValueError(
@@ -104,6 +115,9 @@ def ctc_beam_search(
         kept = _advance(kept, frame, beam, blank, language_model, weight, insertion)
     totals = np.logaddexp(kept.blank, kept.label)
     scores = totals + kept.bonus
+    if language_model is not None and end is not None and weight:
+        said = [language_model.log_probabilities(state)[end] for state in kept.states]
+        scores = scores + weight * np.array(said)
     order = np.argsort(-scores, kind="stable")[:n_best]
     return [
         Transcript(kept.prefixes[i], float(scores[i]), float(totals[i])) for i in order

@@ -49,7 +49,10 @@ def check_lengths(name: str, lengths: Any, longest: int, batch: Shape) -> Array:
 def check_targets(
     targets: Any, lengths: Array, batch: Shape, classes: int, blank: int
 ) -> Array:
-    """Targets ``[U, *batch]`` as int32, blank beyond their lengths."""
+    """Targets ``[U, *batch]`` as int32, blank beyond their lengths.
+
+    Under a trace nothing can be raised: what is no label becomes ``classes``.
+    """
     shape = (np.shape(targets)[0], *batch)
     within = jnp.arange(shape[0]).reshape(-1, *(1 for _ in batch)) < lengths[None]
     targets = check_labels("targets", targets, shape, classes, within)
@@ -59,7 +62,8 @@ def check_targets(
             f"targets: expected none to be the blank, {blank}. Give target_lengths "
             f"where it is padding, or another blank."
         )
-    return jnp.where(within, targets, blank)
+    wrong |= within & ((targets < 0) | (targets >= classes))
+    return jnp.where(wrong, classes, jnp.where(within, targets, blank))
 
 
 def longest_target(targets: Any, batch: Shape) -> int:
@@ -74,11 +78,15 @@ def longest_target(targets: Any, batch: Shape) -> int:
 
 
 def mean_over_sequences(
-    nats: Array, lengths: Array, possible: Array
+    nats: Array, lengths: Array, possible: Array, targets: Array, classes: int
 ) -> tuple[Array, dict[str, Array]]:
-    """The mean over sequences that are neither empty rows nor impossible."""
+    """The mean over sequences that are neither empty rows nor impossible.
+
+    NaN if one of them has a target that `check_targets` found to be no label.
+    """
     scored = possible & (lengths > 0)
     count = scored.sum()
+    nats = jnp.where((targets == classes).any(0), jnp.nan, nats)
     total = jnp.where(scored, nats, 0).sum()
     loss = total / jnp.maximum(count, 1).astype(total.dtype)
     return loss, {"count": count, "impossible": (~possible).sum()}

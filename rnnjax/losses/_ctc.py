@@ -46,7 +46,7 @@ def ctc(
       with a blank between equal neighbours are longer than the steps; they have no
       gradient and are reported as "impossible". What stands beyond the lengths, NaN
       included, does not matter. Lengths out of range raise where they are concrete and
-      act as if clamped under a trace.
+      act as if clamped under a trace, where targets out of range make the loss NaN.
 
     Raises:
       ValueError: shapes, lengths, concrete targets or the blank do not fit.
@@ -88,7 +88,8 @@ def ctc(
             blank_id=blank,
         )
     lengths = lengths.reshape(size)
-    return mean_over_sequences(nats, lengths, lengths >= needed)
+    possible = lengths >= needed
+    return mean_over_sequences(nats, lengths, possible, targets, classes)
 
 
 def _at_least_one(sequence: Array, fill: float = 0) -> Array:

@@ -54,7 +54,8 @@ def transducer(
       metrics "count" and "impossible". Sequences of length 0 do not count: they are
       padding of the batch; if they have targets they are "impossible". What stands
       beyond the lengths, NaN included, does not matter. Lengths out of range raise
-      where they are concrete and act as if clamped under a trace.
+      where they are concrete and act as if clamped under a trace, where targets out of
+      range make the loss NaN.
 
     Raises:
       ValueError: shapes, lengths, concrete targets or the blank do not fit.
@@ -92,9 +93,10 @@ def transducer(
 
     size = math.prod(batch)
     lengths, target_lengths = lengths.reshape(size), target_lengths.reshape(size)
+    targets = targets.reshape(most, size)
     moves = _moves(
         logits.reshape(longest, nodes, size, classes),
-        targets.reshape(most, size),
+        targets,
         lengths,
         target_lengths,
         blank,
@@ -102,7 +104,7 @@ def transducer(
     alphas = _alphas(*map(_by_diagonals, moves))
     ends = (lengths + target_lengths, target_lengths, jnp.arange(size))
     possible = (lengths > 0) | (target_lengths == 0)
-    return mean_over_sequences(-alphas[ends], lengths, possible)
+    return mean_over_sequences(-alphas[ends], lengths, possible, targets, classes)
 
 
 def _moves(

@@ -45,15 +45,19 @@ def test_beam_search_is_the_sum_over_all_alignments(seed, blank):
     assert scores == sorted(scores, reverse=True)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_language_model_and_insertions_weigh_in(seed):
-    model = decoding.ngram([[1, 2, 1, 2, 2], [1, 1]], order=3, size=V)
+@pytest.mark.parametrize("seed, end", [(0, None), (1, None), (1, 0), (2, 0)])
+def test_a_language_model_and_insertions_weigh_in(seed, end):
+    ended = [] if end is None else [end]  # the blank, which no labelling has
+    sentences = [[1, 2, 1, 2, 2, *ended], [1, 1, *ended]]
+    model = decoding.ngram(sentences, order=3, size=V)
     expected = every_alignment(frames(seed), 0)
     for tokens in expected:
         state = model.start
         for token in tokens:
             expected[tokens] += 0.7 * model.log_probabilities(state)[token] + 0.4
             state = model.advance(state, token)
+        if end is not None:
+            expected[tokens] += 0.7 * model.log_probabilities(state)[end]
     found = decoding.ctc_beam_search(
         frames(seed),
         beam=1000,
@@ -61,6 +65,7 @@ def test_a_language_model_and_insertions_weigh_in(seed):
         language_model=model,
         weight=0.7,
         insertion=0.4,
+        end=end,
     )
     assert len(found) == len(expected)
     for transcript in found:
@@ -115,6 +120,19 @@ def test_greedy_joins_repeats_and_drops_blanks(blank):
         (
             lambda: decoding.ctc_beam_search(np.zeros((2, 3)), beam=1, blank=-1),
             "blank: expected",
+        ),
+        (
+            lambda: decoding.ctc_beam_search(np.zeros((2, 3)), beam=1, end=0),
+            "end: expected a language_model",
+        ),
+        (
+            lambda: decoding.ctc_beam_search(
+                np.zeros((2, 3)),
+                beam=1,
+                language_model=decoding.ngram([[1]], order=1, size=3),
+                end=3,
+            ),
+            "end: expected a token",
         ),
     ],
 )

@@ -243,6 +243,20 @@ def test_lengths_are_clamped_under_a_trace():
     chex.assert_trees_all_close(long, losses.ctc(logits, np.maximum(targets, 1)))
 
 
+@pytest.mark.parametrize("name", ["ctc", "transducer"])
+def test_targets_out_of_range_are_nan_under_a_trace(name):
+    logits, targets = problem(name)
+    loss = jax.jit(lambda *args: getattr(losses, name)(logits, *args)[0])
+    assert np.isfinite(loss(targets, LENGTHS, TARGET_LENGTHS))
+    for wrong in (-1, 0, K):  # 0 is the blank
+        changed = targets.copy()
+        changed[0, 1] = wrong
+        assert np.isnan(loss(changed, LENGTHS, TARGET_LENGTHS))
+        beyond = targets.copy()
+        beyond[1, 2] = wrong  # padding
+        assert np.isfinite(loss(beyond, LENGTHS, TARGET_LENGTHS))
+
+
 def test_long_lattices_stay_finite():
     logits = jnp.zeros((300, 51, 1, 3))
     value, gradient = jax.jit(
