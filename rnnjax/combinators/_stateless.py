@@ -300,7 +300,8 @@ def check_rate(name: str, rate: float) -> None:
 
 def dropout_mask(key: Array, rate: float, shape: tuple[int, ...]) -> Array:
     """0 with probability ``rate``, else ``1 / (1 - rate)``; float32 of ``shape``."""
-    return jax.random.bernoulli(key, 1 - rate, shape) / jnp.float32(1 - rate)
+    kept = jax.random.bernoulli(key, 1 - rate, shape)
+    return kept.astype(jnp.float32) / jnp.float32(1 - rate)
 
 
 def norm(*, eps: float = 1e-6, param_dtype: Any = jnp.float32) -> RNN:

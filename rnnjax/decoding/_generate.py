@@ -170,8 +170,8 @@ def is_stop(token: Array, stop: tuple[int, ...]) -> Array:
 
 def lengths_of(tokens: Array, stop: tuple[int, ...]) -> Array:
     """Number of tokens ``[length, *batch]`` up to the first stop token, with it."""
-    ended = jnp.cumsum(is_stop(tokens, stop), axis=0)
-    before = (ended - is_stop(tokens, stop)) == 0
+    stops = is_stop(tokens, stop).astype(jnp.int32)
+    before = jnp.cumsum(stops, axis=0) == stops
     return jnp.sum(before, axis=0).astype(jnp.int32)
 
 

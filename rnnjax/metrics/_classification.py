@@ -220,7 +220,7 @@ def _per_class(share, num_classes: int, average: Average, zero_division: float):
         defined = ~jnp.isnan(scores)
         weights = jnp.where(defined, weights, 0)
         # As scikit-learn: where all weights are zero, the plain mean.
-        weights = jnp.where(weights.sum() == 0, defined, weights)
+        weights = jnp.where(weights.sum() == 0, defined.astype(weights.dtype), weights)
         return jnp.where(defined, weights * scores, 0).sum() / weights.sum()
 
     return Metric(init, update, compute, merge)
