@@ -1,4 +1,4 @@
-"""Under JAX's strict promotion of types, which users may turn on, no type is guessed."""
+"""Under JAX's strict promotion of types, which users may turn on, nothing raises."""
 
 import functools
 

@@ -52,7 +52,7 @@ def ctc_beam_search(
 
     ``score(l) = log P_ctc(l) + weight log P_lm(l) + insertion |l|``. If the beam holds
     every prefix, ``P_ctc`` is the exact sum; else it is a lower bound. With ``end``,
-    ``P_lm(l)`` is the probability of l and nothing more; without, of all that begins so.
+    ``P_lm(l)`` is the probability of l and no more; without, of all that begins so.
 
     It runs on the host: prefixes are merged by what they are, which has no fixed shape.
 
@@ -72,8 +72,8 @@ def ctc_beam_search(
       The best labellings, best first.
 
     Raises:
-      ValueError: no ``[T, V]``; values above 0 or NaN; ``blank`` or ``end`` is no token;
-        ``end`` without a language model; counts that are not positive.
+      ValueError: no ``[T, V]``; values above 0 or NaN; ``blank`` or ``end`` is no
+        token; ``end`` without a language model; counts that are not positive.
 
     Example:
       >>> import numpy as np
@@ -97,7 +97,8 @@ def ctc_beam_search(
     for name, token in (("blank", blank), ("end", 0 if end is None else end)):
         if not 0 <= token < frames.shape[1]:
             raise ValueError(
-                f"{name}: expected a token from 0 to {frames.shape[1] - 1}, got {token}."
+                f"{name}: expected a token from 0 to {frames.shape[1] - 1}, got "
+                f"{token}."
             )
     if end is not None and language_model is None:
         raise ValueError(
