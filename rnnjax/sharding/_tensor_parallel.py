@@ -94,7 +94,8 @@ def tensor_parallel(
         return split_gates(whole.init(key, x), hidden_size)
 
     def initial_carry(params, batch_shape=()):
-        return whole.initial_carry(merge_gates(params), batch_shape)
+        whole_params = placed(params, mesh, PartitionSpec())
+        return whole.initial_carry(merge_gates(whole_params), batch_shape)
 
     def run(function, params, carry, inputs, keys, batch, time):
         """``function`` on every device, of its part of all the arguments."""
