@@ -87,8 +87,8 @@ def varying(tree: Any, axes: Sequence[str]) -> Any:
     """
 
     def vary(leaf):
-        missing = set(axes) - _varying(jax.typeof(leaf))
-        return lax.pcast(leaf, tuple(sorted(missing)), to="varying") if missing else leaf
+        missing = tuple(sorted(set(axes) - _varying(jax.typeof(leaf))))
+        return lax.pcast(leaf, missing, to="varying") if missing else leaf
 
     return jax.tree.map(vary, tree)
 

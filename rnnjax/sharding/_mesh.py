@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from jax.sharding import AxisType, Mesh
 
 
 def mesh(
-    spec: str, *, explicit: bool = False, devices: Sequence[jax.Device] | None = None
+    spec: str, *, explicit: bool = False, devices: Sequence[Any] | None = None
 ) -> Mesh:
     """Makes a mesh of devices from ``"data=4,model=2"``.
 

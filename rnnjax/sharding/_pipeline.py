@@ -177,7 +177,8 @@ def stack_layers(params: Params) -> Params:
     Example:
       >>> import jax.numpy as jnp
       >>> from rnnjax import sharding
-      >>> sharding.stack_layers({"0": {"bias": jnp.ones(3)}, "1": {"bias": jnp.ones(3)}})["bias"].shape
+      >>> one = {"bias": jnp.ones(3)}
+      >>> sharding.stack_layers({"0": one, "1": one})["bias"].shape
       (2, 3)
     """
     layers = [params[str(i)] for i in range(len(params))]

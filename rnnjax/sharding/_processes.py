@@ -12,12 +12,12 @@ class Processes(NamedTuple):
     """Where this process stands.
 
     Attributes:
-      index: its number, from 0.
-      count: how many there are.
+      process_id: its number, from 0.
+      num_processes: how many there are.
     """
 
-    index: int
-    count: int
+    process_id: int
+    num_processes: int
 
 
 def initialize(
@@ -48,7 +48,7 @@ def initialize(
       >>> import jax
       >>> from rnnjax import sharding
       >>> sharding.Processes(jax.process_index(), jax.process_count())
-      Processes(index=0, count=1)
+      Processes(process_id=0, num_processes=1)
     """
     if not jax.distributed.is_initialized():
         num_processes = _given(num_processes, "JAX_NUM_PROCESSES")

@@ -195,7 +195,8 @@ def sequence_parallel(
             params = varying(params, split)
             if keys is not None and data is not None:
                 keys = keys.fold_in(lax.axis_index(data))
-            chunk = _Chunk(carry, first, *inputs, keys)
+            xs, resets, mask = inputs
+            chunk = _Chunk(carry, first, xs, resets, mask, keys)
             return _unroll_chunk(cell, params, chunk, scan, reverse)
 
         if got.keys is None:

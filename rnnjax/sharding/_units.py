@@ -97,15 +97,16 @@ def units(axis: str = "model") -> Rule:
       >>> import jax.numpy as jnp
       >>> from rnnjax import sharding
       >>> rule = sharding.units("model")
-      >>> rule(("0", "recurrent", "kernel"), jnp.ones((8, 4, 8)))
-      PartitionSpec(None, None, 'model')
-      >>> rule(("1", "kernel"), jnp.ones((8, 5)))
-      PartitionSpec()
+      >>> tuple(rule(("0", "recurrent", "kernel"), jnp.ones((8, 4, 8))))
+      (None, None, 'model')
+      >>> tuple(rule(("1", "kernel"), jnp.ones((8, 5))))
+      ()
     """
 
     def rule(path: tuple[str, ...], leaf: Any) -> PartitionSpec:
-        inside = len(path) > 1 and path[-2] in ("input", "recurrent")
-        if inside and leaf.ndim == _SPLIT_RANK.get(path[-1], 2):
+        part, name = ("", "", *path)[-2:]
+        inside = part in ("input", "recurrent")
+        if inside and leaf.ndim == _SPLIT_RANK.get(name, 2):
             return unit_spec(leaf.ndim, axis)
         return PartitionSpec()
 

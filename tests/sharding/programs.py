@@ -54,7 +54,9 @@ def loss_of(rnn, weights=None, **options):
         carry, ys = rnn.unroll(params, carry, xs, **options)
         total = jnp.sum(jnp.sin(ys))
         for leaf in jax.tree.leaves(carry):
-            total += jnp.real(jnp.sum(leaf * (1 + 0.1 * jnp.arange(leaf.shape[-1]))[None]))
+            total += jnp.real(
+                jnp.sum(leaf * (1 + 0.1 * jnp.arange(leaf.shape[-1]))[None])
+            )
         return total
 
     return jax.value_and_grad(loss, (0, 1, 2))

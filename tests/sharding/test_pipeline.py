@@ -7,7 +7,7 @@ from jax.sharding import PartitionSpec as P
 
 import rnnjax
 from rnnjax import sharding
-from tests.sharding.programs import assert_close, count, loss_of, program
+from tests.sharding.programs import assert_close, count, program
 from tests.structure import hlo
 
 T, B, F, L = 12, 4, 4, 4
@@ -65,7 +65,7 @@ def expected():
     ],
 )
 def test_value_and_gradients(expected, spec, explicit, reverse, random):
-    """With resets, lengths and a carry; the dropout masks too are those of the stack."""
+    """With resets, lengths and a carry; dropout masks too are those of the stack."""
     mesh = sharding.mesh(spec, explicit=explicit)
     data = "data" if "data" in spec else None
     rnn = sharding.pipeline(layer(), L, mesh=mesh, data=data, num_chunks=4)
@@ -107,7 +107,9 @@ def test_explain_counts_the_ticks():
     rnn = sharding.pipeline(rnnjax.lstm(F), L, mesh=mesh, num_chunks=3)
     params, _, xs = given(rnn)
     found = rnnjax.explain(rnn, params, xs)
-    assert "2 of 4 layers on each of 2 devices, 3 chunks of time in 4 ticks" in str(found)
+    assert "2 of 4 layers on each of 2 devices, 3 chunks of time in 4 ticks" in str(
+        found
+    )
     assert found.output.shape == xs.shape
 
 
@@ -115,7 +117,9 @@ def test_what_cannot_be_is_named():
     mesh = sharding.mesh("stage=4")
     with pytest.raises(TypeError, match="rnnjax.layer"):
         sharding.pipeline(rnnjax.cells.lstm(F), L, mesh=mesh)
-    with pytest.raises(ValueError, match="num_layers: expected a multiple of 4, .*got 3"):
+    with pytest.raises(
+        ValueError, match="num_layers: expected a multiple of 4, .*got 3"
+    ):
         sharding.pipeline(rnnjax.lstm(F), 3, mesh=mesh)
     wide = sharding.pipeline(rnnjax.lstm(F + 1), L, mesh=mesh)
     with pytest.raises(ValueError, match="expected outputs like its inputs"):

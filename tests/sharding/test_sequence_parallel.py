@@ -96,8 +96,13 @@ def test_linear_scan_forward_mode_and_second_order():
         lambda a, b, h0: sharding.linear_scan(a, b, h0, axis="time"), mesh=mesh, **specs
     )
     keys = jax.random.split(jax.random.key(0), 6)
-    args = tuple(jax.random.uniform(k, s) for k, s in zip(keys[:3], [(8, 2)] * 2 + [(2,)], strict=True))
-    tangents = tuple(jax.random.normal(k, a.shape) for k, a in zip(keys[3:], args, strict=True))
+    args = tuple(
+        jax.random.uniform(k, s)
+        for k, s in zip(keys[:3], [(8, 2)] * 2 + [(2,)], strict=True)
+    )
+    tangents = tuple(
+        jax.random.normal(k, a.shape) for k, a in zip(keys[3:], args, strict=True)
+    )
 
     def derivatives(scan):
         def loss(*args):

@@ -18,7 +18,9 @@ PRODUCTS = {"simple": 1, "lstm": 1, "gru": 2, "gru_after": 1, "rg_lru": 0}
 MAKE = {name: getattr(rnnjax.cells, name, GRU_AFTER) for name in PRODUCTS}
 FLAGS = {
     "lengths": jnp.array([6, 3, 0, 5]),
-    "resets": jnp.zeros((T, B), bool).at[jnp.array([2, 4]), jnp.array([1, 3])].set(True),
+    "resets": jnp.zeros((T, B), bool)
+    .at[jnp.array([2, 4]), jnp.array([1, 3])]
+    .set(True),
 }
 
 
@@ -150,5 +152,9 @@ def test_what_cannot_be_split_is_named():
         rows.unroll(params, None, jnp.ones((T, 3, F)))
     with pytest.raises(ValueError, match="got both"):
         rows.unroll(
-            params, None, jnp.ones((T, 2, F)), mask=jnp.ones((T, 2), bool), lengths=[1, 1]
+            params,
+            None,
+            jnp.ones((T, 2, F)),
+            mask=jnp.ones((T, 2), bool),
+            lengths=[1, 1],
         )
