@@ -17,7 +17,7 @@ from tests.sharding.programs import assert_close
 
 ROOT = Path(__file__).parents[2]
 STEPS = 6
-SECONDS = 240
+SECONDS = 900
 
 
 def free_port():
@@ -49,7 +49,11 @@ def launch(count, folder, *options, devices=1):
         with (folder / f"{index}.log").open("ab") as log:
             processes.append(
                 subprocess.Popen(
-                    [*command, *options], env=environment, stdout=log, stderr=log, cwd=ROOT
+                    [*command, *options],
+                    env=environment,
+                    stdout=log,
+                    stderr=log,
+                    cwd=ROOT,
                 )
             )
     try:
