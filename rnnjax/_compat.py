@@ -23,6 +23,7 @@ __all__ = [
     "inlined",
     "inner_jaxprs",
     "is_concrete",
+    "is_explicit",
     "is_variable",
     "jaxpr_as_fun",
     "like_type",
@@ -30,6 +31,7 @@ __all__ = [
     "replicated_sharding",
     "rows_sharding",
     "same_type",
+    "varying",
     "where_written",
     "without_constants",
     "zeros_of_type",
@@ -49,7 +51,7 @@ def like_type(x: jax.Array, like: jax.ShapeDtypeStruct) -> jax.Array:
     """
     have, want = jax.typeof(x), like
     if have.sharding != want.sharding and want.sharding is not None:
-        if _is_explicit(want.sharding.mesh):
+        if is_explicit(want.sharding.mesh):
             x = jax.sharding.reshard(x, want.sharding)
     missing = _varying(want) - _varying(have)
     return lax.pcast(x, tuple(missing), to="varying") if missing else x
@@ -61,7 +63,7 @@ def rows_sharding(index: jax.Array) -> jax.sharding.NamedSharding | None:
     Under explicit sharding a gather must be told; elsewhere this is None.
     """
     have = jax.typeof(index).sharding
-    if not _is_explicit(have.mesh):
+    if not is_explicit(have.mesh):
         return None
     spec = jax.sharding.PartitionSpec(*have.spec, None)
     return jax.sharding.NamedSharding(have.mesh, spec)
@@ -73,12 +75,26 @@ def replicated_sharding(x: jax.Array) -> jax.sharding.NamedSharding | None:
     Under explicit sharding a scatter must be told; elsewhere this is None.
     """
     mesh = jax.typeof(x).sharding.mesh
-    if not _is_explicit(mesh):
+    if not is_explicit(mesh):
         return None
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
 
 
-def _is_explicit(mesh: Any) -> bool:
+def varying(tree: Any, axes: Sequence[str]) -> Any:
+    """The leaves as values that differ along those manual mesh axes.
+
+    What enters a loop so has its gradient summed over the devices once, after it.
+    """
+
+    def vary(leaf):
+        missing = tuple(sorted(set(axes) - _varying(jax.typeof(leaf))))
+        return lax.pcast(leaf, missing, to="varying") if missing else leaf
+
+    return jax.tree.map(vary, tree)
+
+
+def is_explicit(mesh: Any) -> bool:
+    """Whether a mesh has an axis whose sharding is part of the types."""
     return any(t == jax.sharding.AxisType.Explicit for t in mesh.axis_types)
 
 

@@ -5,6 +5,7 @@ from .devices import Devices
 from .generic import Generic
 from .memory import Memory
 from .parallel import Parallel
+from .processes import Processes
 from .scaling import Scaling
 from .streaming import Streaming
 from .unroll import Unroll
@@ -20,5 +21,6 @@ SUITES = {
         Parallel,
         Scaling,
         Devices,
+        Processes,
     )
 }

@@ -94,7 +94,7 @@ def fit(
       shuffle: whether arrays are read in a new order each epoch.
       validation_split: share of the arrays, the last examples, kept for validation.
       validation: a function ``params -> {name: number}``, or batches, which are run by
-        `evaluator` (metrics "val_..."); `evaluator` for such that hand a carry on.
+        `evaluator`, metrics "val_loss", ...; `evaluator` for such that hand a carry on.
       validate_every: number of steps between two; None is at the end of an epoch. The
         last step is always validated.
       log_every: number of steps between two records; None is at the end of an epoch.

@@ -18,7 +18,15 @@ from benchmarks._compare import LIMIT, PRODUCTS
 from benchmarks._problem import GATES, Shape
 from benchmarks._tasks import Disagreement
 from benchmarks.peers import _lax
-from benchmarks.suites import SUITES, Devices, Generic, Parallel, Unroll, memory
+from benchmarks.suites import (
+    SUITES,
+    Devices,
+    Generic,
+    Parallel,
+    Processes,
+    Unroll,
+    memory,
+)
 from benchmarks.suites.scaling import exponent
 
 # Peers add a bias to a batch, which the other tests forbid.
@@ -311,3 +319,13 @@ def test_devices_counts():
     assert _counts(1) == [1]
     assert _counts(6) == [1, 2, 4, 6]
     assert Devices().tiny().counts == (2,)
+
+
+@pytest.mark.slow
+def test_processes_are_started_and_timed(tmp_path):
+    result = _run.run(dry(Processes, tmp_path))
+    (case,) = result["cases"]
+    assert [row["name"] for row in case["rows"]] == ["alone", "data parallel"]
+    for row in case["rows"]:
+        assert row["tokens_per_second"] == pytest.approx(16 / row["min_seconds"])
+    assert result["summary"][0]["processes"] == 2
