@@ -15,11 +15,14 @@ import jax.numpy as jnp
 from jax import lax
 from jax.core import Tracer
 from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
+from jax.interpreters import partial_eval
 
 __all__ = [
     "Literal",
     "bind",
+    "compile_only_devices",
     "deferrable",
+    "in_order",
     "inlined",
     "inner_jaxprs",
     "is_concrete",
@@ -27,13 +30,16 @@ __all__ = [
     "is_variable",
     "jaxpr_as_fun",
     "like_type",
+    "one_device",
     "reached_preemption",
     "replicated_sharding",
     "rows_sharding",
     "same_type",
+    "target_device",
     "varying",
     "where_written",
     "without_constants",
+    "without_dead_code",
     "zeros_of_type",
 ]
 
@@ -146,6 +152,70 @@ def reached_preemption(step: int) -> bool:
     from jax.experimental import multihost_utils
 
     return multihost_utils.reached_preemption_sync_point(step)
+
+
+def compile_only_devices(
+    platform: str, topology: str, description: str | None = None
+) -> list[Any]:
+    """Devices to compile for that need not be there, as of jax 0.10.2 to 0.12.
+
+    Args:
+      platform: "tpu" or "cuda".
+      topology: how they are joined, such as "v5e:2x2" or "1x1x8".
+      description: of a GPU, as XLA's text of a ``GpuTargetConfigProto``.
+    """
+    from jax.experimental import topologies
+
+    if description is None:
+        found = topologies.get_topology_desc(topology, platform)
+    else:
+        found = topologies.get_topology_desc(
+            platform=platform, topology=topology, target_config=description
+        )
+    return list(found.devices)
+
+
+def target_device() -> tuple[str, str]:
+    """Platform and kind of the device that is traced for.
+
+    That of the mesh in context, which may name a device that is not here
+    (`jax.sharding.use_abstract_mesh`); else that of the default backend.
+    """
+    device = getattr(jax.sharding.get_abstract_mesh(), "abstract_device", None)
+    if device is None:
+        device = jax.devices()[0]
+    platform = {"cuda": "gpu", "rocm": "gpu"}.get(device.platform, device.platform)
+    return platform, device.device_kind
+
+
+def in_order(tree: Any) -> Any:
+    """Arrays whose axes lie in memory as they are written, the last one contiguous.
+
+    Compilers of other devices than CPUs choose the order themselves, and for one use of
+    an array at another's cost. `with_layout_constraint` as of jax 0.10.2 to 0.12.
+    """
+    from jax.experimental.layout import Layout, with_layout_constraint
+
+    def constrained(a):
+        if jnp.issubdtype(a.dtype, jax.dtypes.extended):
+            return a
+        return with_layout_constraint(a, Layout(tuple(range(a.ndim))))
+
+    return jax.tree.map(constrained, tree)
+
+
+def one_device() -> bool:
+    """Whether the program is for a single device."""
+    mesh = jax.sharding.get_abstract_mesh()
+    if getattr(mesh, "abstract_device", None) is not None:
+        return mesh.size == 1
+    return jax.device_count() == 1
+
+
+def without_dead_code(jaxpr: Any) -> Any:
+    """The inner jaxpr of a closed one, without what no output needs."""
+    inner = jaxpr.jaxpr
+    return partial_eval.dce_jaxpr(inner, [True] * len(inner.outvars))[0]
 
 
 def zeros_of_type(aval: Any) -> jax.Array:

@@ -22,7 +22,14 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
-from rnnjax._compat import CALLS, bind, inlined, is_variable, zeros_of_type
+from rnnjax._compat import (
+    CALLS,
+    bind,
+    inlined,
+    is_variable,
+    one_device,
+    zeros_of_type,
+)
 from rnnjax.base import Array
 
 
@@ -167,7 +174,7 @@ def _is_of_rows(eqn, axes) -> bool:
     contracted, batch = eqn.params["dimension_numbers"]
     is_matrix = w_ndim == 2 and len(contracted[1]) == 1 and not batch[1]
     # Across devices the rows of all steps would have to move.
-    return is_matrix and contracted[0] == (ndim - 1,) and jax.device_count() == 1
+    return is_matrix and contracted[0] == (ndim - 1,) and one_device()
 
 
 def _at_once_of_rows(eqn, a: Array, w: Array) -> Array:

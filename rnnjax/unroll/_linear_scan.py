@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from rnnjax._checks import check_flags, describe
-from rnnjax._compat import like_type
+from rnnjax._compat import like_type, target_device
 from rnnjax.base import LINEAR_BACKENDS, Array, Shape
 from rnnjax.unroll._linear_backends import (
     associative,
@@ -105,7 +105,7 @@ def choose_backend() -> tuple[str, str]:
     slower. Where every operation has to be launched, the one with the fewest is taken:
     that is not measured yet.
     """
-    if jax.default_backend() == "cpu":
+    if target_device()[0] == "cpu":
         return "sequential", "on CPU the loop moves the fewest bytes, at every size"
     return "associative", "the fewest operations to launch; not measured"
 

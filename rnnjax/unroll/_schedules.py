@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from rnnjax._by_hand import hand_schedule
+from rnnjax._compat import one_device, target_device
 from rnnjax.base import LINEAR_BACKENDS, Carry, Cell, Params, Schedule
 from rnnjax.unroll._fused import KEYS
 from rnnjax.unroll._layout import Layout
@@ -24,6 +25,11 @@ _SMALL_BATCH = 16
 # Projected input of a block of steps in the hand-scheduled loop: what is larger is
 # evicted before the loop reads it.
 _BLOCK_BYTES = 4 * 2**20
+
+# On a GPU every array that a step of the loop keeps is a kernel to launch, of about two
+# microseconds. In the time of the five that are spared, an H100 makes the recurrent
+# product of a step again, if rows times weights are no more than this.
+_SMALL_PRODUCT = 2**29
 
 # Rows of the batch from which the transposes around the loop of the hand-written
 # schedule cost more than the better orientation of its products gains: with one product
@@ -78,9 +84,11 @@ def choose(
     reasons.append(f"gradient {gradient}: {why}")
     block = _block(schedule, backend, cell, first, length)
     hoisted = f"blocks of {block} steps" if block else "all steps at once"
-    reasons += [f"input products: hoisted, {hoisted}", f"remat {schedule.remat}"]
-    schedule = Schedule(gradient, backend, schedule.remat)
-    return Choice(schedule, block, tuple(reasons))
+    remat, why = schedule.remat, ""
+    if (backend, gradient, remat) == ("scan", "deferred", "none"):
+        remat, why = _remat(weights, _rows(first))
+    reasons += [f"input products: hoisted, {hoisted}", f"remat {remat}{why}"]
+    return Choice(Schedule(gradient, backend, remat), block, tuple(reasons))
 
 
 def _backend(schedule, cell, weights, first) -> tuple[str, str]:
@@ -101,8 +109,9 @@ def _backend(schedule, cell, weights, first) -> tuple[str, str]:
         return schedule.backend, "asked for"
     if obstacle:
         return "scan", obstacle
-    if jax.default_backend() != "cpu":
-        return "scan", "the hand-written schedule is laid out for CPU"
+    platform, _ = target_device()
+    if platform != "cpu":
+        return "scan", f"the hand-written schedule is laid out for CPU, not {platform}"
     columns, _, parts = layout(cell, first)
     return "fused", (
         f"a hand-written schedule of this cell, laid out in "
@@ -188,7 +197,8 @@ def _block(schedule, backend, cell, first, length) -> int | None:
     if isinstance(schedule.remat, int):
         return schedule.remat
     h = jax.tree.leaves(first)[:1]
-    if backend != "fused" or not length or not h[0].size:
+    cached = backend == "fused" and target_device()[0] == "cpu"
+    if not cached or not length or not h[0].size:
         return None
     (h,) = h
     gates = sum(hand_schedule(cell).gates)  # type: ignore[union-attr]
@@ -210,9 +220,9 @@ def _even_block(length: int, ideal: int) -> int | None:
 
 def layout(cell: Cell, first: Carry) -> Layout:
     """How the hand-written schedule of a cell lays a batch out."""
-    one_device = jax.device_count() == 1
-    if not one_device or jax.default_backend() != "cpu":
-        return Layout(columns=False, merged=one_device, parts=1)
+    single = one_device()
+    if not single or target_device()[0] != "cpu":
+        return Layout(columns=False, merged=single, parts=1)
     rows, hand = _rows(first), hand_schedule(cell)
     one_product = hand is not None and len(hand.gates) == 1
     columns = rows < _COLUMNS_BELOW[one_product]
@@ -225,13 +235,24 @@ def _rows(carry: Carry) -> int:
     return math.prod(leaves[0].shape[:-1]) if leaves else 1
 
 
+def _remat(weights: Any, batch: int) -> tuple[str, str]:
+    """Whether "none" keeps carries alone: on a GPU, where steps are short."""
+    product = batch * sum(leaf.size for leaf in jax.tree.leaves(weights))
+    if target_device()[0] != "gpu" or product > _SMALL_PRODUCT:
+        return "none", ""
+    return "step", (
+        ": on a GPU what a step keeps is a kernel each; the inside of all steps is "
+        "formed at once from their carries"
+    )
+
+
 def _gradient(weights: Any, batch: int) -> tuple[str, str]:
     size = sum(
         np.prod(leaf.shape) * leaf.dtype.itemsize
         for leaf in jax.tree.leaves(weights)
         if not jnp.issubdtype(leaf.dtype, jax.dtypes.extended)
     )
-    if jax.default_backend() != "cpu":
+    if target_device()[0] != "cpu":
         return "deferred", "the weight gradient is one product outside the loop"
     given = f"{size / 2**20:.2f} MiB of recurrent weights and a batch of {batch}"
     if size >= _SMALL_WEIGHTS or batch <= _SMALL_BATCH:

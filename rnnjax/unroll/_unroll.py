@@ -10,7 +10,7 @@ from jax import lax
 
 from rnnjax._by_hand import hand_schedule, projects_by_hand
 from rnnjax._checks import as_arrays, batch_shape_of, check_carry, check_flags
-from rnnjax._compat import deferrable
+from rnnjax._compat import deferrable, in_order, target_device
 from rnnjax.base import (
     LINEAR_BACKENDS,
     Array,
@@ -202,12 +202,17 @@ def _given_carry(carry: Carry | None, first: Carry) -> Carry:
 def _project(cell: Cell, params: Params, xs: PyTree, keys: StepKeys | None) -> PyTree:
     """``cell.project`` of all steps at once: its products have ``T * B`` rows."""
     if keys is None:
-        return jax.vmap(lambda x: cell.project(params, x))(xs)
+        u = jax.vmap(lambda x: cell.project(params, x))(xs)
+    else:
 
-    def project(x, step):
-        return cell.project(params, x, StepKey(keys.sequence, step))
+        def project(x, step):
+            return cell.project(params, x, StepKey(keys.sequence, step))
 
-    return jax.vmap(project)(xs, keys.step)
+        u = jax.vmap(project)(xs, keys.step)
+    # The TPU compiler puts time between the axes of the batch and of the features, as
+    # the product likes it, and each step then gathers its rows: by its own estimate
+    # that is half of the loop.
+    return in_order(u) if target_device()[0] == "tpu" else u
 
 
 def _recurrence(recur, carry, inputs, length: int, schedule: Schedule, reverse: bool):

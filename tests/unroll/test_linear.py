@@ -143,17 +143,20 @@ def explained(schedule, name="lru"):
     return str(rnnjax.explain(rnn, parameters(name, rnn)[0], jnp.asarray(XS)))
 
 
+DOOR = "rnnjax.unroll._linear_scan"
+
+
 def test_what_auto_takes_and_why(monkeypatch):
     assert "backend associative: asked for" in explained(
         Schedule("auto", "associative")
     )
     assert "backend scan: gradient 'autodiff' diff" in explained(Schedule("autodiff"))
     assert "backend scan: remat 'step' recomputes" in explained(Schedule(remat="step"))
-    monkeypatch.setattr(jax, "default_backend", lambda: "cpu")
+    monkeypatch.setattr(f"{DOOR}.target_device", lambda: ("cpu", ""))
     assert "backend sequential: the cell is linear in its carry; on CPU the loop" in (
         explained(Schedule())
     )
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(f"{DOOR}.target_device", lambda: ("gpu", ""))
     assert "backend associative: the cell is linear in its carry; the fewest" in (
         explained(Schedule())
     )
