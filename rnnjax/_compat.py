@@ -184,8 +184,9 @@ def target_device() -> tuple[str, str]:
     device = getattr(jax.sharding.get_abstract_mesh(), "abstract_device", None)
     if device is None:
         device = jax.devices()[0]
-    platform = {"cuda": "gpu", "rocm": "gpu"}.get(device.platform, device.platform)
-    return platform, device.device_kind
+    platform = str(device.platform)
+    kind = {"cuda": "gpu", "rocm": "gpu"}.get(platform, platform)
+    return kind, str(device.device_kind)
 
 
 def in_order(tree: Any) -> Any:
