@@ -6,6 +6,7 @@ The rule is a `jax.custom_vjp`: first derivatives in reverse mode, and no others
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -94,8 +95,10 @@ def recurrence(
     vary = partial(jax.tree.map, partial(varying_like, like=u))
     w, states, restored = vary(w), vary(states), vary(restored)
     flags = _flags(pad, resets, mask)
-    last, hs = _recurrence(form, w, u, states, restored, flags)
-    return structure.unflatten(map(pad.leave, last)), pad.leave(hs, lead=1)
+    run: Any = _recurrence(form, w, u, states, restored, flags)
+    last, hs = run
+    leaves = [pad.leave(leaf) for leaf in last]
+    return structure.unflatten(leaves), pad.leave(hs, lead=1)
 
 
 def _weights(form, pad, w, dtype, shape) -> Params:

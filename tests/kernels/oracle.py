@@ -1,5 +1,7 @@
 """A layer by kernels beside the same layer by `lax.scan` and autodiff."""
 
+from contextlib import nullcontext
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,7 +12,8 @@ from rnnjax import Schedule, cells, kernels
 F = 3
 KERNELS = Schedule(backend="pallas")
 ORACLE = Schedule(gradient="autodiff", backend="scan")
-TOLERANCE = {"float32": 1e-5, "bfloat16": 2e-2}
+ON_TPU = jax.default_backend() == "tpu"
+TOLERANCE = {"float32": 1e-3 if ON_TPU else 1e-5, "bfloat16": 2e-2}
 CELLS = {
     "simple": cells.simple,
     "relu": lambda size, **k: cells.simple(size, activation=jax.nn.relu, **k),
@@ -84,7 +87,7 @@ def results(cell, schedule, args, **options):
 
 def assert_equals_oracle(cell, args, dtype="float32", **options):
     """Values and gradients, each within a fraction of its largest number or of 1."""
-    with kernels.interpret():
+    with nullcontext() if ON_TPU else kernels.interpret():
         have = results(cell, KERNELS, args, **options)
     want = results(cell, ORACLE, args, **options)
     pairs = zip(

@@ -22,6 +22,10 @@ from tests.kernels.oracle import (
 
 CHUNK = 4
 
+on_cpu_or_tpu = pytest.mark.skipif(
+    jax.default_backend() == "gpu", reason="the kernels are for TPUs"
+)
+
 
 @pytest.fixture(autouse=True)
 def short_chunks(monkeypatch):
@@ -29,6 +33,8 @@ def short_chunks(monkeypatch):
     monkeypatch.setattr(_plan, "_CHUNK", CHUNK)
 
 
+@pytest.mark.device
+@on_cpu_or_tpu
 @pytest.mark.parametrize("name", CELLS)
 def test_all_options_at_once(name):
     """Resets, mask, reverse, two batch axes, a given carry, a learned initial one."""
@@ -38,6 +44,8 @@ def test_all_options_at_once(name):
     assert_equals_oracle(cell, args, reverse=True, **options)
 
 
+@pytest.mark.device
+@on_cpu_or_tpu
 @pytest.mark.parametrize("name", ["lstm", "gru_after"])
 def test_bfloat16(name):
     cell, length, batch = CELLS[name](5, dtype=jnp.bfloat16), CHUNK + 1, (3,)
