@@ -1,0 +1,138 @@
+"""Settings of a study, as a typed dataclass that is also the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import tyro
+
+Preset = Literal["smoke", "quick", "full"]
+TaskName = Literal[
+    "copy_memory",
+    "adding",
+    "even_pairs",
+    "modular_arithmetic",
+    "parity_check",
+    "cycle_navigation",
+]
+CellName = Literal["simple", "lstm", "gru", "lru", "min_gru"]
+TASKS: tuple[TaskName, ...] = get_args(TaskName)
+CELLS: tuple[CellName, ...] = get_args(CellName)
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used; the message is all that is shown of it."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Trains every cell on every task and puts the results beside the published ones.
+
+    A preset sets the defaults of all other options; each can still be given. What is
+    done already is left as it is, so that the same command goes on after an
+    interruption.
+    """
+
+    preset: Preset = "quick"
+    """smoke: seconds. quick: two minutes, full: about two hours, on 2 cores."""
+
+    tasks: tuple[TaskName, ...] = ("copy_memory", "adding", "parity_check")
+    """Which tasks."""
+
+    cells: tuple[CellName, ...] = ("lstm", "gru", "lru")
+    """Which cells."""
+
+    output: Path = Path("runs/memory_tasks")
+    """Folder for the results, the table and the pictures."""
+
+    seed: int = 0
+    """Seed of the data and of the initial parameters."""
+
+    copy_delay: int = 100
+    """T of copy memory; a sequence has 20 steps more."""
+
+    adding_length: int = 50
+    """T of the adding problem."""
+
+    train_length: int = 20
+    """Greatest length of the strings that the regular tasks train on."""
+
+    test_length: int = 50
+    """Greatest length of the test strings; the least is the train length and one."""
+
+    evaluated: int = 32
+    """Measure of the development and test data: sequences of copy memory, 4 times as
+    many of adding and of each length of string; the test sets have 4 times that."""
+
+    steps: int | None = None
+    """Most optimiser steps of each run, instead of those of the preset."""
+
+    learning_rates: tuple[float, ...] | None = None
+    """What to try, instead of those of the preset."""
+
+    hidden_size: int | None = None
+    """Size of the hidden state, instead of those of the preset."""
+
+    def __post_init__(self):
+        """Checks every value that would fail later or mean nothing."""
+        for name in ("copy_delay", "evaluated", "train_length"):
+            _check(self, name, getattr(self, name) >= 1, "at least 1")
+        for name in ("steps", "hidden_size"):
+            value = getattr(self, name)
+            _check(self, name, value is None or value >= 1, "at least 1")
+        _check(self, "adding_length", self.adding_length >= 2, "at least 2")
+        longer = self.test_length > self.train_length + 1
+        _check(self, "test_length", longer, "above --train-length by 2 or more")
+        rates = self.learning_rates
+        usable = rates is None or (len(rates) > 0 and min(rates) > 0)
+        _check(self, "learning_rates", usable, "one or more, all above 0")
+        for name in ("tasks", "cells"):
+            _check(self, name, bool(getattr(self, name)), "at least one")
+
+
+def _check(config: Config, name: str, valid: bool, expected: str) -> None:
+    if not valid:
+        option = "--" + name.replace("_", "-")
+        raise InputError(f"Expected {option} {expected}, got {getattr(config, name)}.")
+
+
+PRESETS: dict[str, Config] = {
+    "quick": Config(),
+    "smoke": Config(
+        preset="smoke",
+        tasks=("copy_memory", "adding", "modular_arithmetic"),
+        cells=("lru",),
+        copy_delay=5,
+        adding_length=6,
+        train_length=5,
+        test_length=8,
+        evaluated=2,
+    ),
+    "full": Config(
+        preset="full",
+        tasks=TASKS,
+        cells=CELLS,
+        copy_delay=1000,
+        adding_length=600,
+        train_length=40,
+        test_length=100,
+        evaluated=64,
+    ),
+}
+
+
+def parse(arguments: Sequence[str] | None = None) -> Config:
+    """Reads the command line: the preset first, then what differs from it."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--preset", choices=PRESETS, default="quick")
+    preset = first.parse_known_args(arguments)[0].preset
+    return tyro.cli(
+        Config,
+        args=arguments,
+        default=PRESETS[preset],
+        prog="python -m examples.memory_tasks",
+    )

@@ -1,0 +1,75 @@
+"""One model for every cell and task, and its optimiser."""
+
+from __future__ import annotations
+
+import jax
+import optax
+
+import rnnjax
+from rnnjax import training
+
+from .budgets import Settings
+from .tasks import Task
+
+RING = frozenset({"nu", "theta"})
+
+
+def build_model(task: Task, cell: str, settings: Settings) -> rnnjax.RNN:
+    """Encoder, one recurrent layer, a hidden readout layer, output layer.
+
+    ``embed or dense+relu -> cell -> dense+relu -> dense``
+
+    The layers around the recurrence give the cells that are linear in their carry what
+    the others have inside. The LRU's ``lambda`` are drawn from a ring that is as wide
+    as its memory must be long.
+
+    Args:
+        task: says the sizes of input and output.
+        cell: an alias of rnnjax.
+        settings: the sizes.
+
+    Returns:
+        Inputs ``[T, B]`` or ``[T, B, F]`` to outputs ``[T, B, outputs]``.
+    """
+    options = {"min_radius": settings.min_radius} if cell == "lru" else {}
+    if task.symbols is None:
+        encoder = rnnjax.dense(settings.features, jax.nn.relu)
+    else:
+        encoder = rnnjax.embed(task.symbols, settings.features)
+    return rnnjax.stack(
+        encoder,
+        getattr(rnnjax, cell)(settings.hidden_size, **options),
+        rnnjax.dense(settings.hidden_size, jax.nn.relu),
+        rnnjax.dense(task.outputs),
+    )
+
+
+def build_optimizer(settings: Settings, learning_rate: float):
+    """Adam with clipping, linear warm-up and cosine decay.
+
+    What turns and shrinks the state of an LRU acts once a step: after ``T`` steps a
+    phase is off by ``T`` times what an update changed. So these parameters learn at a
+    rate of their own (Orvieto et al. 2023 do the same).
+    """
+
+    def adam(rate):
+        schedule = optax.warmup_cosine_decay_schedule(
+            init_value=0.0,
+            peak_value=rate,
+            warmup_steps=min(settings.warmup_steps, settings.steps - 1),
+            decay_steps=settings.steps,
+            end_value=0.05 * rate,
+        )
+        return training.optimizer("adam", schedule)
+
+    rates = {"ring": adam(settings.ring_rate * learning_rate)}
+    rates["rest"] = adam(learning_rate)
+    return optax.chain(optax.clip_by_global_norm(1.0), optax.partition(rates, _labels))
+
+
+def _labels(params):
+    def label(path, leaf):
+        del leaf
+        return "ring" if path[-1].key in RING else "rest"
+
+    return jax.tree_util.tree_map_with_path(label, params)
