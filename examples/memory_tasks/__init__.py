@@ -1,1 +1,1 @@
-"""How long a cell remembers and what it can count: ``python -m examples.memory_tasks``."""
+"""How long a cell remembers, what it counts: ``python -m examples.memory_tasks``."""

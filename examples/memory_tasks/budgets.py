@@ -17,7 +17,7 @@ class Settings:
         features: size of what the recurrence is fed.
         batch_size: sequences of a step (rows of two strings for the regular tasks).
         steps: most optimiser steps.
-        learning_rates: tried in this order until one solves the task.
+        learning_rates: tried in this order until one is good enough.
         warmup_steps: of the learning rate.
         evaluate_every: steps between two looks at the development data.
         curriculum: greatest lengths of training strings; the next one comes when
@@ -42,10 +42,10 @@ class Settings:
 REGULAR = Settings(curriculum=(5, 10, 20))
 LONG = {
     "copy_memory": Settings(
-        features=32, batch_size=8, steps=1_000, min_radius=0.999, ring_rate=0.0
+        features=32, batch_size=8, steps=1_000, min_radius=0.999, ring_rate=1e-3
     ),
     "adding": Settings(
-        hidden_size=64, batch_size=32, steps=1_000, min_radius=0.999, ring_rate=0.0
+        hidden_size=64, batch_size=32, steps=1_000, min_radius=0.999, ring_rate=1e-3
     ),
 }
 SMOKE = Settings(
@@ -70,6 +70,9 @@ def settings_for(task: str, cell: str, config: Config) -> Settings:
         settings = LONG.get(task, REGULAR)
         if config.preset == "quick":
             settings = dataclasses.replace(settings, **QUICK)
+    shorter = [n for n in settings.curriculum if n < config.train_length]
+    curriculum = () if task in LONG else tuple(shorter)
+    settings = dataclasses.replace(settings, curriculum=curriculum)
     given = {
         name: value
         for name in ("steps", "learning_rates", "hidden_size")

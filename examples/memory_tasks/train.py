@@ -28,7 +28,7 @@ class Candidate(NamedTuple):
         learning_rate: the peak.
         params: after training.
         development: metrics on the development data.
-        solved: whether these say so; training then ended early.
+        enough: whether these are good enough; training then ended early.
         steps: optimiser steps made.
         seconds: of training and looks at the development data, with compilation.
         curve: a record for each look.
@@ -37,7 +37,7 @@ class Candidate(NamedTuple):
     learning_rate: float
     params: Any
     development: dict[str, float]
-    solved: bool
+    enough: bool
     steps: int
     seconds: float
     curve: list[dict[str, float]]
@@ -58,18 +58,23 @@ def study(
     Returns:
         The result, as JSON can hold it.
     """
+    model = build_model(task, cell, settings)
+    loss = task.loss(model)
+    score = _scorer(loss)
     candidates = []
     for rate in settings.learning_rates:
-        candidates.append(_train(task, cell, settings, rate, config, report))
-        if candidates[-1].solved:
+        run = _Run(task, model, loss, score, settings, rate, config, report)
+        candidates.append(run.train())
+        if candidates[-1].enough:
             break
     best = min(candidates, key=lambda c: c.development["loss"])
-    by_length = _test(task, cell, settings, best.params)
+    by_length = {n: score(best.params, [batch]) for n, batch in task.test().items()}
+    test = float(np.mean([metrics[task.metric] for metrics in by_length.values()]))
     return {
         "metric": task.metric,
         "chance": task.chance,
-        "test": float(np.mean([m[task.metric] for m in by_length.values()])),
-        "solved": best.solved,
+        "test": test,
+        "solved": task.solved(test),
         "learning_rate": best.learning_rate,
         "steps": best.steps,
         "seconds": round(sum(c.seconds for c in candidates), 1),
@@ -84,56 +89,55 @@ def _as_json(candidate: Candidate) -> dict:
     return {k: v for k, v in candidate._asdict().items() if k != "params"}
 
 
-def _train(task, cell, settings, rate, config, report) -> Candidate:
-    """Trains one candidate until it is solved or its steps are made."""
-    model = build_model(task, cell, settings)
-    loss, optimizer = task.loss(model), build_optimizer(settings, rate)
-    step = training.train_step(loss, optimizer)
-    score = _scorer(loss)
-    development = task.development()
-    key = jax.random.key(config.seed)
-    params = model.init(key, development[0]["inputs"][0])
-    state = training.init_state(params, optimizer)
-    levels, curve, seen, begun = list(settings.curriculum), [], [], time.perf_counter()
-    solved, k, metrics = False, 0, {"loss": math.inf}
-    while k < settings.steps and not solved:
-        batch = task.train_batch(k, settings.batch_size, *levels[:1])
-        state, shown = step(state, batch, jax.random.fold_in(key, k))
-        seen.append(shown)
-        k += 1
-        if k % settings.evaluate_every and k < settings.steps:
-            continue
-        metrics = score(state.params, development)
-        trained = {n: _mean(seen, n) for n in metrics}
-        seconds = time.perf_counter() - begun
-        record = {"step": k, "seconds": round(seconds, 1), "learning_rate": rate}
-        record |= {f"train_{n}": v for n, v in trained.items()}
-        record |= {f"development_{n}": v for n, v in metrics.items()}
-        if levels:
-            record["length"] = levels[0]
-        curve.append(record)
-        report(record)
-        if not math.isfinite(metrics["loss"]):
-            metrics["loss"] = math.inf
-            break
-        solved = task.solved(metrics)
-        if levels and trained["accuracy"] > PROMOTED:
-            del levels[0]
-        seen = []
-    return Candidate(
-        rate,
-        state.params,
-        metrics,
-        solved,
-        k,
-        round(time.perf_counter() - begun, 1),
-        curve,
-    )
+class _Run:
+    """The training of one candidate."""
 
+    def __init__(self, task, model, loss, score, settings, rate, config, report):
+        self.task, self.settings, self.rate = task, settings, rate
+        self.score, self.report = score, report
+        self.key = jax.random.key(config.seed)
+        self.development = task.development()
+        params = model.init(self.key, self.development[0]["inputs"][0])
+        optimizer = build_optimizer(settings, rate)
+        self.state = training.init_state(params, optimizer)
+        self.step = training.train_step(loss, optimizer)
+        self.levels = list(settings.curriculum)
+        self.curve = []
 
-def _test(task, cell, settings, params) -> dict[str, dict[str, float]]:
-    score = _scorer(task.loss(build_model(task, cell, settings)))
-    return {name: score(params, [batch]) for name, batch in task.test().items()}
+    def train(self) -> Candidate:
+        """Trains until the development data say enough or all steps are made."""
+        begun, seen, k, enough = time.perf_counter(), [], 0, False
+        while k < self.settings.steps and not enough:
+            lengths = self.levels[:1]
+            batch = self.task.train_batch(k, self.settings.batch_size, *lengths)
+            key = jax.random.fold_in(self.key, k)
+            self.state, metrics = self.step(self.state, batch, key)
+            seen.append(metrics)
+            k += 1
+            if k % self.settings.evaluate_every == 0 or k == self.settings.steps:
+                metrics = self._look(k, seen, time.perf_counter() - begun)
+                enough, seen = self.task.enough(metrics), []
+                if not math.isfinite(metrics["loss"]):
+                    metrics["loss"] = math.inf
+                    break
+        seconds = round(time.perf_counter() - begun, 1)
+        params = self.state.params
+        return Candidate(self.rate, params, metrics, enough, k, seconds, self.curve)
+
+    def _look(self, k: int, seen: list[dict], seconds: float) -> dict[str, float]:
+        """Scores the development data, and may pass on to longer strings."""
+        metrics = self.score(self.state.params, self.development)
+        trained = {name: _mean(seen, name) for name in metrics}
+        record = {"step": k, "seconds": round(seconds, 1), "learning_rate": self.rate}
+        record |= {f"train_{name}": value for name, value in trained.items()}
+        record |= {f"development_{name}": value for name, value in metrics.items()}
+        if self.levels:
+            record["length"] = self.levels[0]
+            if trained["accuracy"] > PROMOTED:
+                del self.levels[0]
+        self.curve.append(record)
+        self.report(record)
+        return metrics
 
 
 def _scorer(loss):
