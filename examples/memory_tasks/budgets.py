@@ -23,6 +23,7 @@ class Settings:
         curriculum: greatest lengths of training strings; the next one comes when
             nearly all training strings since the last look were right. Empty: the full
             length from the start.
+        longest_memory: gates begin as slow as this many steps ask; None: as they do.
         min_radius: of the LRU's ring.
         ring_rate: learning rate of the LRU's ring, as a part of the others'.
     """
@@ -30,11 +31,12 @@ class Settings:
     hidden_size: int = 128
     features: int = 32
     batch_size: int = 64
-    steps: int = 4_000
-    learning_rates: tuple[float, ...] = (3e-3, 1e-3)
+    steps: int = 3_000
+    learning_rates: tuple[float, ...] = (3e-3,)
     warmup_steps: int = 50
     evaluate_every: int = 100
     curriculum: tuple[int, ...] = ()
+    longest_memory: int | None = None
     min_radius: float = 0.0
     ring_rate: float = 0.1
 
@@ -42,11 +44,22 @@ class Settings:
 REGULAR = Settings(curriculum=(5, 10, 20))
 LONG = {
     "copy_memory": Settings(
-        features=32, batch_size=8, steps=1_000, min_radius=0.999, ring_rate=1e-3
+        batch_size=8, steps=300, evaluate_every=25, min_radius=0.999, ring_rate=1e-3
     ),
     "adding": Settings(
-        hidden_size=64, batch_size=32, steps=1_000, min_radius=0.999, ring_rate=1e-3
+        hidden_size=64,
+        batch_size=32,
+        steps=1_000,
+        evaluate_every=50,
+        min_radius=0.999,
+        ring_rate=1e-3,
     ),
+}
+# What probes on training and development data asked for.
+OTHERWISE = {
+    ("modular_arithmetic", "lstm"): {"steps": 4_000},
+    ("modular_arithmetic", "gru"): {"steps": 4_000},
+    ("modular_arithmetic", "simple"): {"steps": 4_000, "learning_rates": (1e-3,)},
 }
 SMOKE = Settings(
     hidden_size=4,
@@ -63,16 +76,20 @@ QUICK = {"steps": 400, "hidden_size": 64, "learning_rates": (3e-3,)}
 
 def settings_for(task: str, cell: str, config: Config) -> Settings:
     """The settings of the preset, with what the command line says instead."""
-    del cell
     if config.preset == "smoke":
         settings = SMOKE
     else:
         settings = LONG.get(task, REGULAR)
+        otherwise = OTHERWISE.get((task, cell), {})
+        settings = dataclasses.replace(settings, **otherwise)
         if config.preset == "quick":
             settings = dataclasses.replace(settings, **QUICK)
+    longest = {"copy_memory": config.copy_delay, "adding": config.adding_length}
     shorter = [n for n in settings.curriculum if n < config.train_length]
     curriculum = () if task in LONG else tuple(shorter)
-    settings = dataclasses.replace(settings, curriculum=curriculum)
+    settings = dataclasses.replace(
+        settings, curriculum=curriculum, longest_memory=longest.get(task)
+    )
     given = {
         name: value
         for name in ("steps", "learning_rates", "hidden_size")

@@ -58,7 +58,7 @@ class Config:
     test_length: int = 50
     """Greatest length of the test strings; the least is the train length and one."""
 
-    evaluated: int = 32
+    evaluated: int = 16
     """Measure of the development and test data: sequences of copy memory, 4 times as
     many of adding and of each length of string; the test sets have 4 times that."""
 
@@ -108,6 +108,6 @@ PRESETS: dict[str, Config] = {
         adding_length=600,
         train_length=40,
         test_length=100,
-        evaluated=64,
+        evaluated=32,
     ),
 }

@@ -6,7 +6,7 @@ import jax
 import optax
 
 import rnnjax
-from rnnjax import training
+from rnnjax import initializers, training
 
 from .budgets import Settings
 from .tasks import Task
@@ -20,8 +20,8 @@ def build_model(task: Task, cell: str, settings: Settings) -> rnnjax.RNN:
     ``embed or dense+relu -> cell -> dense+relu -> dense``
 
     The layers around the recurrence give the cells that are linear in their carry what
-    the others have inside. The LRU's ``lambda`` are drawn from a ring that is as wide
-    as its memory must be long.
+    the others have inside. Where a long memory is needed, the LRU's ``lambda`` are
+    drawn from a narrow ring, and gates begin slow (`slow_gates`).
 
     Args:
         task: says the sizes of input and output.
@@ -31,7 +31,9 @@ def build_model(task: Task, cell: str, settings: Settings) -> rnnjax.RNN:
     Returns:
         Inputs ``[T, B]`` or ``[T, B, F]`` to outputs ``[T, B, outputs]``.
     """
-    options = {"min_radius": settings.min_radius} if cell == "lru" else {}
+    options = slow_gates(cell, settings.longest_memory)
+    if cell == "lru":
+        options = {"min_radius": settings.min_radius}
     if task.symbols is None:
         encoder = rnnjax.dense(settings.features, jax.nn.relu)
     else:
@@ -42,6 +44,27 @@ def build_model(task: Task, cell: str, settings: Settings) -> rnnjax.RNN:
         rnnjax.dense(settings.hidden_size, jax.nn.relu),
         rnnjax.dense(task.outputs),
     )
+
+
+def slow_gates(cell: str, longest: int | None) -> dict[str, initializers.Initializer]:
+    """The option of a gated cell that lets its gates begin as slow as the task asks.
+
+    Reference: Tallec and Ollivier, "Can Recurrent Neural Networks Warp Time?", ICLR
+    2018.
+    """
+    if longest is None:
+        return {}
+    of_gru = initializers.chrono_gru(longest)
+
+    def of_min_gru(key, shape, dtype):  # Rows z, n, where the GRU has z, r, n.
+        return of_gru(key, (3, shape[1]), dtype)[:2]
+
+    biases = {
+        "lstm": initializers.chrono_lstm(longest),
+        "gru": of_gru,
+        "min_gru": of_min_gru,
+    }
+    return {"bias_init": biases[cell]} if cell in biases else {}
 
 
 def build_optimizer(settings: Settings, learning_rate: float):

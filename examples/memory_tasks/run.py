@@ -75,14 +75,15 @@ def _result(name: str, cell: str, config: Config, console) -> dict:
         console.print(f"{name}, {cell}: done before")
         return stored
     task = make_task(name, config)
-    found = _with_progress(name, cell, task, settings, config, console)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (path.parent / "metrics.jsonl").open("w", encoding="utf-8") as metrics:
+        found = _with_progress(name, cell, task, settings, config, console, metrics)
     result = {
         **asked,
         "machine": describe_machine(),
         "versions": describe_versions(),
         **found,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     shown = report.number(name, result["test"])
     console.print(
@@ -91,8 +92,10 @@ def _result(name: str, cell: str, config: Config, console) -> dict:
     return result
 
 
-def _with_progress(name, cell, task: Task, settings: Settings, config, console) -> dict:
-    """Trains under a live bar: steps, loss, the metric on development data, speed."""
+def _with_progress(
+    name, cell, task: Task, settings: Settings, config, console, metrics
+) -> dict:
+    """Trains under a live bar, and writes each look at the development data down."""
     columns = (
         rich.progress.TextColumn("[bold]{task.description}"),
         rich.progress.BarColumn(),
@@ -110,6 +113,8 @@ def _with_progress(name, cell, task: Task, settings: Settings, config, console) 
                 f"{record[f'development_{task.metric}']:.4g}, "
                 f"{record['step'] / record['seconds']:.1f} steps/s"
             )
+            metrics.write(json.dumps(record) + "\n")
+            metrics.flush()
             bar.update(line, completed=record["step"], shown=shown)
 
         found = study(task, cell, settings, config, show)
