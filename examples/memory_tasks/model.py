@@ -68,25 +68,39 @@ def slow_gates(cell: str, longest: int | None) -> dict[str, initializers.Initial
 
 
 def build_optimizer(settings: Settings, learning_rate: float):
-    """Adam with clipping, linear warm-up and cosine decay.
+    """The optimiser of a study."""
+    return ring_optimizer(
+        learning_rate, settings.steps, settings.warmup_steps, settings.ring_rate
+    )
+
+
+def ring_optimizer(
+    learning_rate: float, steps: int, warmup_steps: int = 50, ring_rate: float = 0.1
+) -> optax.GradientTransformation:
+    """Adam with clipping, linear warm-up and cosine decay, slower for an LRU's ring.
 
     What turns and shrinks the state of an LRU acts once a step: after ``T`` steps a
     phase is off by ``T`` times what an update changed. So these parameters learn at a
     rate of their own (Orvieto et al. 2023 do the same).
+
+    Args:
+        learning_rate: the peak.
+        steps: at the end of which the learning rate is a twentieth of it.
+        warmup_steps: at most; a run has more steps than that.
+        ring_rate: the learning rate of the ring, as a part of the others'.
     """
 
     def adam(rate):
         schedule = optax.warmup_cosine_decay_schedule(
-            init_value=0.0,
+            init_value=0.0 if warmup_steps else rate,
             peak_value=rate,
-            warmup_steps=min(settings.warmup_steps, settings.steps - 1),
-            decay_steps=settings.steps,
+            warmup_steps=min(warmup_steps, steps - 1),
+            decay_steps=steps,
             end_value=0.05 * rate,
         )
         return training.optimizer("adam", schedule)
 
-    rates = {"ring": adam(settings.ring_rate * learning_rate)}
-    rates["rest"] = adam(learning_rate)
+    rates = {"ring": adam(ring_rate * learning_rate), "rest": adam(learning_rate)}
     return optax.chain(optax.clip_by_global_norm(1.0), optax.partition(rates, _labels))
 
 

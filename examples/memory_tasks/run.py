@@ -71,7 +71,7 @@ def _result(name: str, cell: str, config: Config, console) -> dict:
     }
     if path.exists():
         stored = json.loads(path.read_text(encoding="utf-8"))
-        _check_same(path, stored, asked)
+        check_same(path, stored, asked)
         console.print(f"{name}, {cell}: done before")
         return stored
     task = make_task(name, config)
@@ -121,7 +121,7 @@ def _with_progress(
     return {**found, "seconds_in_all": round(time.perf_counter() - begun, 1)}
 
 
-def _check_same(path: Path, stored: dict, asked: dict) -> None:
+def check_same(path: Path, stored: dict, asked: dict) -> None:
     """Refuses a stored result that was made with other settings."""
     changed = []
     for part in ("data", "settings"):

@@ -129,8 +129,8 @@ class _Run:
         metrics = self.score(self.state.params, self.development)
         trained = {name: _mean(seen, name) for name in metrics}
         record = {"step": k, "seconds": round(seconds, 1), "learning_rate": self.rate}
-        record |= {f"train_{name}": value for name, value in trained.items()}
-        record |= {f"development_{name}": value for name, value in metrics.items()}
+        for split, values in (("train", trained), ("development", metrics)):
+            record |= {f"{split}_{n}": float(f"{v:.5g}") for n, v in values.items()}
         if self.levels:
             record["length"] = self.levels[0]
             if trained["accuracy"] > PROMOTED:
