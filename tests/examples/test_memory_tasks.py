@@ -123,9 +123,10 @@ def test_curriculum_begins_with_short_strings():
 def test_the_ring_of_an_lru_learns_at_its_own_rate():
     """The first step of Adam is the learning rate, whatever the gradient."""
     settings = dataclasses.replace(SMOKE, ring_rate=0.25, warmup_steps=0)
+    one = np.ones(1, np.float32)
     params = {
-        "input": {"kernel": np.ones((1, 2)), "gamma": np.ones(1)},
-        "recurrent": {"nu": np.ones(1), "theta": np.ones(1)},
+        "input": {"kernel": one, "gamma": one},
+        "recurrent": {"nu": one, "theta": one},
     }
     optimizer = build_optimizer(settings, 0.1)
     updates, _ = optimizer.update(params, optimizer.init(params), params)
