@@ -118,7 +118,7 @@ def _train(
     score = _scorer(classifier)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoints = training.Checkpoints(
-        folder / "checkpoints", keep=1, best="dev_loss", config=asked
+        folder / "checkpoints", best="dev_loss", config=asked
     )
     begun = time.perf_counter()
     fitted = training.fit(
@@ -155,7 +155,7 @@ def _scorer(classifier):
     forward = jax.jit(classifier.logits)
 
     def score(params, digits: Digits) -> dict[str, float]:
-        logits = training.predict(forward, params, digits.pixels, EVALUATED)
+        logits = training.predict(forward, params, digits.pixels, batch_size=EVALUATED)
         logits = np.asarray(logits, np.float64)
         nats = (
             np.logaddexp.reduce(logits, 1)
