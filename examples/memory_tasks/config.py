@@ -43,6 +43,9 @@ class Config:
     output: Path = Path("runs/memory_tasks")
     """Folder for the results, the table and the pictures."""
 
+    train: bool = True
+    """Train what is missing; without it, table and pictures of what is there."""
+
     seed: int = 0
     """Seed of the data and of the initial parameters."""
 

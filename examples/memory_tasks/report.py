@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from examples.common.results import Row
@@ -23,16 +24,16 @@ def number(task: str, value: float) -> str:
     return f"{PERCENT * value:.1f}"
 
 
-def table(results: Results) -> str:
+def table(results: Results, cells: Sequence[str]) -> str:
     """Tasks down, cells across; published numbers in brackets, solved in bold."""
-    cells = list(next(iter(results.values())))
     rows = []
     for task, of_cells in results.items():
         row = [f"{task} ({_measure(of_cells)})"]
         for cell in cells:
-            result = of_cells[cell]
-            shown = number(task, result["test"])
-            shown = f"**{shown}**" if result["solved"] else shown
+            shown = "-"
+            if cell in of_cells:
+                shown = number(task, of_cells[cell]["test"])
+                shown = f"**{shown}**" if of_cells[cell]["solved"] else shown
             published = PUBLISHED[task].get(cell)
             row.append(f"{shown} ({published})" if published else shown)
         chance = next(iter(of_cells.values()))["chance"]

@@ -36,11 +36,20 @@ def run(config: Config) -> dict:
     console = rich.console.Console(highlight=False, soft_wrap=True)
     results: dict[str, dict[str, dict]] = {}
     for name in config.tasks:
-        results[name] = {}
-        for cell in config.cells:
-            results[name][cell] = _result(name, cell, config, console)
-        report.draw(name, results[name], config.output / f"{name}.png")
-    table = report.table(results)
+        of_cells = {
+            cell: _result(name, cell, config, console)
+            for cell in config.cells
+            if config.train or (config.output / name / cell / NAME).exists()
+        }
+        if of_cells:
+            results[name] = of_cells
+            report.draw(name, of_cells, config.output / f"{name}.png")
+    if not results:
+        raise InputError(
+            f"--no-train: expected results in {config.output}, found none of the tasks "
+            f"and cells asked for."
+        )
+    table = report.table(results, config.cells)
     console.print(f"\n{table}\n")
     (config.output / "table.md").write_text(f"{table}\n\n{report.budgets(results)}\n")
     whole = write_result(

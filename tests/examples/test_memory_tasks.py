@@ -42,6 +42,11 @@ def test_smoke_run_and_going_on(tmp_path, capsys):
     gone = output / "copy_memory" / "lru" / "result.json"
     before = json.loads(gone.read_text())
     gone.unlink()
+    run.main([*arguments, "--no-train"])
+    shown = capsys.readouterr().out
+    assert "modular_arithmetic" in shown and "copy_memory" not in shown
+    with pytest.raises(ValueError, match="--no-train: expected results in"):
+        run.main(["--no-train", "--output", str(tmp_path / "nowhere")])
     run.main(arguments)
     assert capsys.readouterr().out.count("done before") == 1
     after = json.loads(gone.read_text())
