@@ -18,6 +18,8 @@ class Settings:
 
     Attributes:
         hidden_size: of the recurrence, and of the readout layer after it.
+        hidden_readout: whether there is one; without it the class must be linear in
+            what the recurrence puts out.
         features: size of what the recurrence is fed.
         batch_size: sequences of a step (rows of two strings for the regular tasks).
         steps: most optimiser steps.
@@ -33,6 +35,7 @@ class Settings:
     """
 
     hidden_size: int = 128
+    hidden_readout: bool = True
     features: int = 32
     batch_size: int = 64
     steps: int = 3_000
@@ -72,6 +75,10 @@ OTHERWISE: dict[tuple[str, str], dict[str, Any]] = {
     ("modular_arithmetic", "simple"): {"steps": 2_000, "learning_rates": (1e-3,)},
     ("modular_arithmetic", "lstm"): {"steps": 4_000},
     ("modular_arithmetic", "gru"): {"steps": 2_500},
+    **{
+        ("cycle_navigation", cell): {"hidden_size": 64, "hidden_readout": False}
+        for cell in ("simple", "lstm", "gru")
+    },
     **{(task, cell): {"steps": 1_000} for task in LANGUAGES for cell in LINEAR},
 }
 SMOKE = Settings(

@@ -17,7 +17,7 @@ RING = frozenset({"nu", "theta"})
 def build_model(task: Task, cell: str, settings: Settings) -> rnnjax.RNN:
     """Encoder, one recurrent layer, a hidden readout layer, output layer.
 
-    ``embed or dense+relu -> cell -> dense+relu -> dense``
+    ``embed or dense+relu -> cell -> dense+relu (not always) -> dense``
 
     The layers around the recurrence give the cells that are linear in their carry what
     the others have inside. Where a long memory is needed, the LRU's ``lambda`` are
@@ -38,12 +38,10 @@ def build_model(task: Task, cell: str, settings: Settings) -> rnnjax.RNN:
         encoder = rnnjax.dense(settings.features, jax.nn.relu)
     else:
         encoder = rnnjax.embed(task.symbols, settings.features)
-    return rnnjax.stack(
-        encoder,
-        getattr(rnnjax, cell)(settings.hidden_size, **options),
-        rnnjax.dense(settings.hidden_size, jax.nn.relu),
-        rnnjax.dense(task.outputs),
-    )
+    layers = [encoder, getattr(rnnjax, cell)(settings.hidden_size, **options)]
+    if settings.hidden_readout:
+        layers.append(rnnjax.dense(settings.hidden_size, jax.nn.relu))
+    return rnnjax.stack(*layers, rnnjax.dense(task.outputs))
 
 
 def slow_gates(cell: str, longest: int | None) -> dict[str, initializers.Initializer]:
