@@ -93,5 +93,5 @@ PRESETS: dict[str, Config] = {
         epochs=1,
         images=100,
     ),
-    "full": Config(preset="full", pool=2, epochs=4),
+    "full": Config(preset="full", pool=2, epochs=2, batch_size=32),
 }
