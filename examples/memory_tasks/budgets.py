@@ -77,7 +77,12 @@ OTHERWISE: dict[tuple[str, str], dict[str, Any]] = {
     ("modular_arithmetic", "gru"): {"steps": 2_500},
     **{
         ("cycle_navigation", cell): {"hidden_size": 64, "hidden_readout": False}
-        for cell in ("simple", "lstm", "gru")
+        for cell in ("simple", "lstm")
+    },
+    ("cycle_navigation", "gru"): {
+        "hidden_size": 64,
+        "hidden_readout": False,
+        "steps": 1_500,
     },
     **{(task, cell): {"steps": 1_000} for task in LANGUAGES for cell in LINEAR},
 }
