@@ -20,6 +20,7 @@ from jax.interpreters import partial_eval
 __all__ = [
     "Literal",
     "bind",
+    "call_kernel",
     "compile_only_devices",
     "deferrable",
     "in_order",
@@ -29,14 +30,21 @@ __all__ = [
     "is_explicit",
     "is_variable",
     "jaxpr_as_fun",
+    "kernel_block",
+    "kernel_output",
     "like_type",
     "one_device",
     "reached_preemption",
     "replicated_sharding",
     "rows_sharding",
     "same_type",
+    "some_of",
     "target_device",
+    "tpu_memory",
+    "unpack_register",
     "varying",
+    "varying_like",
+    "when",
     "where_written",
     "without_constants",
     "without_dead_code",
@@ -277,3 +285,121 @@ def where_written(eqn: Any) -> str:
     own = [frame for frame in frames if not frame.filename.startswith(inside)]
     frame = (own or frames)[-1]
     return f"{frame.filename}:{frame.lineno}, {frame.name}"
+
+
+def varying_like(x: jax.Array, like: jax.Array) -> jax.Array:
+    """``x``, varying also over the manual mesh axes that ``like`` varies over."""
+    missing = _varying(jax.typeof(like)) - _varying(jax.typeof(x))
+    return lax.pcast(x, tuple(missing), to="varying") if missing else x
+
+
+# Pallas for TPUs, as of jax 0.10.2 to 0.12; imported where a kernel is asked for.
+
+
+def _pallas() -> tuple[Any, Any]:
+    from jax.experimental import pallas
+    from jax.experimental.pallas import tpu
+
+    return pallas, tpu
+
+
+def tpu_memory() -> tuple[int, int]:
+    """Bytes of VMEM of a core and number of cores of the TPU that is traced for.
+
+    Of a v5e where that is another device, for the interpreter.
+    """
+    _, tpu = _pallas()
+    if target_device()[0] == "tpu":
+        info = tpu.get_tpu_info()
+    else:
+        info = tpu.get_tpu_info_for_chip(tpu.ChipVersion.TPU_V5E, 1)
+    return info.vmem_capacity_bytes, info.num_cores
+
+
+def kernel_block(shape: Sequence[int], index: Any, buffers: int | None = None) -> Any:
+    """A block of an array in VMEM, and ``index(*grid) -> its place`` among blocks."""
+    pallas, tpu = _pallas()
+    mode = None if buffers is None else pallas.Buffered(buffers)
+    return pallas.BlockSpec(
+        tuple(shape), index, memory_space=tpu.VMEM, pipeline_mode=mode
+    )
+
+
+def kernel_output(shape: Sequence[int], dtype: Any, like: Any) -> Any:
+    """The type of an output of a kernel; it varies over the mesh axes of ``like``."""
+    kind = jax.typeof(like).manual_axis_type
+    return jax.ShapeDtypeStruct(tuple(shape), dtype, manual_axis_type=kind)
+
+
+def when(condition: Any, do: Any) -> None:
+    """Does it, in a kernel, where the condition holds."""
+    _pallas()[0].when(condition)(do)
+
+
+def some_of(start: Any, size: int) -> Any:
+    """An index of ``size`` elements on an axis of a reference."""
+    return _pallas()[0].ds(start, size)
+
+
+def unpack_register(words: jax.Array) -> jax.Array:
+    """Words ``[N, M]`` as ``[2 N, M]`` bfloat16, two rows a word, low half first."""
+    return _pallas()[1].bitcast(words, jnp.bfloat16)
+
+
+def call_kernel(
+    kernel: Any,
+    inputs: tuple[Any, Any],
+    outputs: tuple[Any, Any],
+    scratch: Any,
+    *,
+    grid: tuple[int, int],
+    vmem: int,
+    interpret: bool,
+    name: str,
+) -> Any:
+    """A kernel over a grid of blocks, in any order, by chunks, one after another.
+
+    Args:
+      kernel: ``(chunk, inputs, outputs, scratch)``, of references.
+      inputs: a tree of arrays, and one of their blocks.
+      outputs: a tree of types, and one of their blocks.
+      scratch: a tree of the shapes of float32 arrays in VMEM.
+      grid: number of blocks and of chunks.
+      vmem: bytes that it may use.
+      interpret: run by the interpreter.
+      name: of the kernel.
+    """
+    pallas, tpu = _pallas()
+    given, in_tree = jax.tree.flatten(inputs[0])
+    results, out_tree = jax.tree.flatten(outputs[0])
+    shapes, scratch_tree = jax.tree.flatten(scratch, is_leaf=_is_shape)
+    ends = len(given), len(given) + len(results)
+
+    def body(*refs):
+        kernel(
+            pallas.program_id(1),
+            in_tree.unflatten(refs[: ends[0]]),
+            out_tree.unflatten(refs[ends[0] : ends[1]]),
+            scratch_tree.unflatten(refs[ends[1] :]),
+        )
+
+    call = pallas.pallas_call(
+        body,
+        out_shape=results,
+        grid_spec=pallas.GridSpec(
+            grid=grid,
+            in_specs=jax.tree.leaves(inputs[1]),
+            out_specs=jax.tree.leaves(outputs[1]),
+            scratch_shapes=[tpu.VMEM(shape, jnp.float32) for shape in shapes],
+        ),
+        compiler_params=tpu.CompilerParams(
+            dimension_semantics=("parallel", "arbitrary"), vmem_limit_bytes=vmem
+        ),
+        interpret=interpret,
+        name=name,
+    )
+    return out_tree.unflatten(call(*given))
+
+
+def _is_shape(x: Any) -> bool:
+    return isinstance(x, tuple) and all(isinstance(n, int) for n in x)

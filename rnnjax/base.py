@@ -99,7 +99,10 @@ class Schedule:
         written by hand for simple, LSTM and GRU; "sequential", "chunked" and
         "associative" are those of `linear_scan`, for cells with ``linear``; "newton" is
         Newton's method on all steps at once, see `newton_scan`, and the loop where that
-        does not converge ("auto" never takes it); "auto" the fastest that can run here.
+        does not converge ("auto" never takes it); "pallas" kernels for TPUs, of simple,
+        LSTM, GRU and cells with ``linear``, reverse mode alone but for the last ("auto"
+        takes them only where a passed run is on record); "auto" the fastest that can
+        run here.
       remat: "none" keeps what the backward pass needs; "step" keeps what enters each
         step, carry and projected input, and computes the inside of the step again. A
         number K keeps every K-th carry and computes the steps between them again,
@@ -121,7 +124,10 @@ class Schedule:
         """Checks the values."""
         for name, known in (
             ("gradient", ("auto", "deferred", "autodiff")),
-            ("backend", ("auto", "scan", "fused", "newton", *LINEAR_BACKENDS)),
+            (
+                "backend",
+                ("auto", "scan", "fused", "newton", "pallas", *LINEAR_BACKENDS),
+            ),
             ("remat", ("none", "step", "sqrt")),
         ):
             value = getattr(self, name)

@@ -22,6 +22,7 @@ CORE = [
     {"_compat", "_extras"},
     {"base"},
     {"_checks", "_norm", "_by_hand"},
+    {"kernels"},
     {"initializers", "cells", "unroll"},
     {"combinators"},
     {"_aliases", "_explain", "_summary"},

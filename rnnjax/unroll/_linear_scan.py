@@ -21,6 +21,8 @@ from jax import lax
 from rnnjax._checks import check_flags, describe
 from rnnjax._compat import like_type, target_device
 from rnnjax.base import LINEAR_BACKENDS, Array, Shape
+from rnnjax.kernels._device import why_not_by_itself
+from rnnjax.kernels._linear import linear_kernel
 from rnnjax.unroll._linear_backends import (
     associative,
     before,
@@ -31,7 +33,11 @@ from rnnjax.unroll._linear_backends import (
 from rnnjax.unroll._masking import select
 
 BACKENDS: dict[str, Callable[..., Array]] = dict(
-    zip(LINEAR_BACKENDS, (sequential, chunked, associative), strict=True)
+    zip(
+        (*LINEAR_BACKENDS, "pallas"),
+        (sequential, chunked, associative, linear_kernel),
+        strict=True,
+    )
 )
 
 
@@ -59,8 +65,9 @@ def linear_scan(
         on.
       reverse: from the last step to the first.
       backend: "sequential" is a loop over the steps; "chunked" runs ``sqrt(T)`` chunks
-        side by side; "associative" is `jax.lax.associative_scan`; "auto" chooses by
-        device. All have the same results up to rounding.
+        side by side; "associative" is `jax.lax.associative_scan`; "pallas" is a loop in
+        one kernel, on TPUs, for ``a`` of the rank of ``b``; "auto" chooses by device.
+        All have the same results up to rounding.
 
     Returns:
       The last state in the order of processing, and ``hs [T, *batch, ...]``, in the
@@ -69,7 +76,7 @@ def linear_scan(
 
     Raises:
       TypeError: not floating point; ``resets`` not bool.
-      ValueError: shapes that do not fit; an unknown backend.
+      ValueError: shapes that do not fit; a backend that is unknown, or cannot run here.
 
     Example: an exponential average.
       >>> import jax.numpy as jnp, rnnjax
@@ -107,7 +114,13 @@ def choose_backend() -> tuple[str, str]:
     """
     if target_device()[0] == "cpu":
         return "sequential", "on CPU the loop moves the fewest bytes, at every size"
-    return "associative", "the fewest operations to launch; not measured"
+    fewest = "the fewest operations to launch; not measured"
+    if target_device()[0] != "tpu":
+        return "associative", fewest
+    no_kernel = why_not_by_itself()
+    if no_kernel:
+        return "associative", f"{fewest}; {no_kernel}"
+    return "pallas", "one kernel, which moves the fewest bytes"
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))

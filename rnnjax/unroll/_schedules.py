@@ -12,6 +12,7 @@ import numpy as np
 from rnnjax._by_hand import hand_schedule
 from rnnjax._compat import one_device, target_device
 from rnnjax.base import LINEAR_BACKENDS, Carry, Cell, Params, Schedule
+from rnnjax.kernels._choice import how_kernels_run, why_not_by_itself
 from rnnjax.unroll._fused import KEYS
 from rnnjax.unroll._layout import Layout
 from rnnjax.unroll._linear_scan import choose_backend
@@ -69,11 +70,14 @@ def choose(
     Raises:
       ValueError: a backend was asked for that cannot run here.
     """
-    backend, why = _backend(schedule, cell, weights, first)
+    backend, why = _backend(schedule, cell, weights, first, length)
     reasons = [f"backend {backend}: {why}"]
     if backend == "fused":
         gradient, why = "deferred", "part of the hand-written schedule"
-    elif backend in LINEAR_BACKENDS:
+    elif backend == "pallas" and cell.linear is None:
+        gradient = "deferred"
+        why = "part of the kernels: first derivatives, in reverse mode alone"
+    elif backend in (*LINEAR_BACKENDS, "pallas"):
         gradient, why = "deferred", "a linear recurrence too, in the same backend"
     elif backend == "newton":
         gradient, why = "deferred", "taken at the solution, not of the iterations"
@@ -91,7 +95,9 @@ def choose(
     return Choice(Schedule(gradient, backend, remat), block, tuple(reasons))
 
 
-def _backend(schedule, cell, weights, first) -> tuple[str, str]:
+def _backend(schedule, cell, weights, first, length) -> tuple[str, str]:
+    if schedule.backend == "pallas":
+        return _kernels(schedule, cell, weights, first, length)
     if schedule.backend in LINEAR_BACKENDS or (
         schedule.backend == "auto" and cell.linear is not None
     ):
@@ -110,8 +116,12 @@ def _backend(schedule, cell, weights, first) -> tuple[str, str]:
     if obstacle:
         return "scan", obstacle
     platform, _ = target_device()
+    if platform == "tpu" and not why_not_by_itself():
+        return _kernels(schedule, cell, weights, first, length)
     if platform != "cpu":
-        return "scan", f"the hand-written schedule is laid out for CPU, not {platform}"
+        no_kernel = f"; {why_not_by_itself()}" if platform == "tpu" else ""
+        laid_out = "the hand-written schedule is laid out for CPU"
+        return "scan", f"{laid_out}, not {platform}{no_kernel}"
     columns, _, parts = layout(cell, first)
     return "fused", (
         f"a hand-written schedule of this cell, laid out in "
@@ -168,8 +178,40 @@ def _newton(schedule, first) -> str:
     )
 
 
+def _kernels(schedule, cell, weights, first, length) -> tuple[str, str]:
+    """The kernels and how they run, or what does where they would not fit."""
+    if cell.linear is None:
+        obstacle = _why_not_by_hand(schedule, cell, weights)
+    else:
+        obstacle = _why_not_linear(schedule, cell)
+    runs = how_kernels_run(hand_schedule(cell), first, length)
+    obstacle = obstacle or runs.obstacle
+    if obstacle:
+        raise ValueError(
+            f"Schedule(backend='pallas'): expected a recurrence that the kernels can "
+            f"run, but {obstacle}. Leave backend at 'auto', or take 'scan'."
+        )
+    if not runs.too_large:
+        return "pallas", runs.how
+    instead = Schedule(schedule.gradient, "scan", schedule.remat, schedule.block)
+    backend, _ = _backend(instead, cell, weights, first, length)
+    return backend, f"in place of the kernels, for {runs.too_large}"
+
+
 def _why_not_fused(schedule, cell, weights, first) -> str:
     """What keeps the hand-written schedule from running; "" for nothing."""
+    obstacle = _why_not_by_hand(schedule, cell, weights)
+    if obstacle:
+        return obstacle
+    leaves = jax.tree.leaves(first)
+    dtypes = {jnp.dtype(leaf.dtype).name for leaf in leaves}
+    if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
+        return f"the hand-written schedule is for float32, not {sorted(dtypes)}"
+    return ""
+
+
+def _why_not_by_hand(schedule, cell, weights) -> str:
+    """What keeps anything written for the cell's hand schedule from running."""
     if hand_schedule(cell) is None:
         return "the cell has no hand-written schedule"
     if schedule.gradient == "autodiff":
@@ -179,10 +221,6 @@ def _why_not_fused(schedule, cell, weights, first) -> str:
     unknown = set(weights) - KEYS
     if unknown:
         return f"the hand-written schedule knows no parameters {sorted(unknown)}"
-    leaves = jax.tree.leaves(first)
-    dtypes = {jnp.dtype(leaf.dtype).name for leaf in leaves}
-    if len(dtypes) > 1 or not dtypes <= {"float32", "float64"}:
-        return f"the hand-written schedule is for float32, not {sorted(dtypes)}"
     mesh = jax.sharding.get_abstract_mesh()
     if jax.sharding.AxisType.Explicit in mesh.axis_types:
         return "the hand-written schedule knows no explicit sharding"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import jax
@@ -24,6 +25,7 @@ from rnnjax.base import (
     StepKeys,
     step_keys,
 )
+from rnnjax.kernels._recurrence import kernel_scan
 from rnnjax.unroll._blocks import fixed_type, scan_blocks
 from rnnjax.unroll._fused import fused_scan
 from rnnjax.unroll._linear import linear_recurrence
@@ -83,15 +85,19 @@ def unroll_cell(
     first = cell.initial_carry(params, batch_shape)
     carry = _given_carry(carry, first)
     weights = params["recurrent"]
-    schedule, block, _ = choose(schedule, cell, weights, first, length)
-    hand = hand_schedule(cell) if schedule.backend == "fused" else None
-    by_hand = hand is not None and projects_by_hand(cell) and cell.readout is None
+    asked = schedule.backend
+    schedule, block, reasons = choose(schedule, cell, weights, first, length)
+    if asked == "pallas" != schedule.backend:
+        warnings.warn(f"Schedule(backend='pallas'): {reasons[0]}.", stacklevel=3)
+    fused = schedule.backend == "fused"
+    hand = hand_schedule(cell) if fused or schedule.backend == "pallas" else None
+    by_hand = fused and projects_by_hand(cell) and cell.readout is None
 
     def run_block(carry, inputs):
         xs, resets, mask, step = inputs
         block_keys = None if keys is None else StepKeys(keys.sequence, step)
         u = xs if by_hand else _project(cell, params, xs, block_keys)
-        if hand is not None:
+        if hand is not None and fused:
             w = {"recurrent": weights}
             if by_hand:
                 w["input"] = params["input"]
@@ -106,7 +112,11 @@ def unroll_cell(
                 mask,
                 reverse=reverse,
             )
-        elif length and schedule.backend in LINEAR_BACKENDS:
+        elif hand is not None:
+            carry, ys = kernel_scan(
+                hand, weights, carry, first, u, resets, mask, reverse=reverse
+            )
+        elif length and schedule.backend in (*LINEAR_BACKENDS, "pallas"):
             carry, ys = linear_recurrence(
                 cell,
                 weights,

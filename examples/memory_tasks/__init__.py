@@ -1,0 +1,1 @@
+"""How long a cell remembers, what it counts: ``python -m examples.memory_tasks``."""

@@ -1,0 +1,1 @@
+"""Digits read pixel by pixel: ``python -m examples.pixel_mnist --help``."""
