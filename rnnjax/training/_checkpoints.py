@@ -277,7 +277,12 @@ class Checkpoints:
 
         if self._executor is None:
             self._executor = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
-            self._checkpointer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+            # Made in the background, a folder that cannot be made would leave threads
+            # that wait for it for minutes.
+            options = ocp.options.AsyncOptions(create_directories_asynchronously=False)
+            self._checkpointer = ocp.AsyncCheckpointer(
+                ocp.CompositeCheckpointHandler(), async_options=options
+            )
             if jax.process_index() == 0:
                 self._clean()
         if jax.process_index() == 0:
