@@ -11,6 +11,12 @@ from rnnjax._extras import require
 require("optax", extra="train")
 
 from rnnjax.losses import softmax_cross_entropy  # noqa: E402
+from rnnjax.training._around import (  # noqa: E402
+    EMAState,
+    accumulate,
+    ema_params,
+    with_ema,
+)
 from rnnjax.training._arrays import array_batches  # noqa: E402
 from rnnjax.training._books import Best, EarlyStopping  # noqa: E402
 from rnnjax.training._burn_in import burn_in  # noqa: E402
@@ -38,6 +44,7 @@ from rnnjax.training._optimizers import optimizer, weight_decay_mask  # noqa: E4
 from rnnjax.training._progress import ProgressBar  # noqa: E402
 from rnnjax.training._state import TrainState, init_state  # noqa: E402
 from rnnjax.training._step import train_step  # noqa: E402
+from rnnjax.training._tensorboard import TensorBoard  # noqa: E402
 from rnnjax.training._termination import Terminated  # noqa: E402
 from rnnjax.training._trace import Trace  # noqa: E402
 from rnnjax.training._windows import streams, windows  # noqa: E402
@@ -47,6 +54,7 @@ __all__ = [
     "CheckpointError",
     "CheckpointMismatch",
     "Checkpoints",
+    "EMAState",
     "EarlyStopping",
     "Fitted",
     "MetricsLog",
@@ -54,11 +62,14 @@ __all__ = [
     "NonFiniteError",
     "ProgressBar",
     "Restored",
+    "TensorBoard",
     "Terminated",
     "Trace",
     "TrainState",
+    "accumulate",
     "array_batches",
     "burn_in",
+    "ema_params",
     "eval_step",
     "evaluate",
     "evaluator",
@@ -76,4 +87,5 @@ __all__ = [
     "train_step",
     "weight_decay_mask",
     "windows",
+    "with_ema",
 ]
