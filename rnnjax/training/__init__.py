@@ -19,6 +19,7 @@ from rnnjax.training._around import (  # noqa: E402
 )
 from rnnjax.training._arrays import array_batches  # noqa: E402
 from rnnjax.training._books import Best, EarlyStopping  # noqa: E402
+from rnnjax.training._buckets import Bucketed, bucketed  # noqa: E402
 from rnnjax.training._burn_in import burn_in  # noqa: E402
 from rnnjax.training._checkpoints import (  # noqa: E402
     CheckpointError,
@@ -51,6 +52,7 @@ from rnnjax.training._windows import streams, windows  # noqa: E402
 
 __all__ = [
     "Best",
+    "Bucketed",
     "CheckpointError",
     "CheckpointMismatch",
     "Checkpoints",
@@ -68,6 +70,7 @@ __all__ = [
     "TrainState",
     "accumulate",
     "array_batches",
+    "bucketed",
     "burn_in",
     "ema_params",
     "eval_step",
