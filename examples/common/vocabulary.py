@@ -35,7 +35,7 @@ class Vocabulary:
         minimum: int = 1,
         most: int | None = None,
     ) -> Vocabulary:
-        """The tokens of at least ``minimum`` occurrences, the ``most`` frequent first."""
+        """The tokens that occur ``minimum`` times, the ``most`` frequent first."""
         counts = Counter(token for sequence in sequences for token in sequence)
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
         return cls(tuple(t for t, n in ranked[:most] if n >= minimum))
