@@ -166,7 +166,8 @@ def train(
         progress=console,
         units=units,
         checkpoints=checkpoints,
-        resume=config.resume,
+        # Of several models some may not have been begun.
+        resume="auto" if config.resume and folder else config.resume,
     )
     best = checkpoints.restore(state, "best")
     seconds = fitted.history[-1]["seconds"]
