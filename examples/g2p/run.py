@@ -95,10 +95,10 @@ def _train(config: Config, words: Words, model, console) -> Trained:
         words.train.lengths, config.batch_size, words.train.collate, seed=config.seed
     )
     loss = translator.make_loss(model)
-    few = translator.Pairs(
-        words.dev.sources[: config.dev_words], words.dev.targets[: config.dev_words]
-    )
-    listed = list(words.words.dev.values())[: config.dev_words]
+    # The dictionary is sorted, so the words of a look are spread over all of it.
+    every = max(len(words.dev) // config.dev_words, 1)
+    few = translator.Pairs(words.dev.sources[::every], words.dev.targets[::every])
+    listed = list(words.words.dev.values())[::every]
     greedy = translator.make_decoder(model, words.longest)
 
     def validate(params):
