@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ import rnnjax
 from rnnjax import attention, cells, decoding, losses, seq2seq
 
 from .buckets import in_order, padded
-from .vocabulary import END, PAD
+from .vocabulary import END, PAD, Vocabulary
 
 
 @dataclass(frozen=True)
@@ -155,13 +155,45 @@ def _moved_on(target: Any) -> Any:
     return jnp.concatenate([jnp.full_like(target[:1], PAD), target[:-1]])
 
 
+def make_attended(model: seq2seq.EncoderDecoder, sizes: Sizes) -> Callable:
+    """``(params, batch) -> weights [T, B, S]``, of a decoder given its targets."""
+    looking = rnnjax.stack(*_attending(sizes, return_weights=True))
+
+    @jax.jit
+    def attended(params, batch):
+        encoded = model.encode(params, batch["source"], lengths=batch["source_lengths"])
+        return _weights(looking, encoded, batch["target"])
+
+    return attended
+
+
+def _weights(looking: rnnjax.RNN, encoded: seq2seq.Encoded, target: Any) -> Any:
+    below = {name: encoded.params[name] for name in ("0", "1", "2")}
+    return looking.unroll(below, encoded.carry[:3], _moved_on(target))[1][1]
+
+
+class Decoded(NamedTuple):
+    """What a decoder wrote.
+
+    Attributes:
+        tokens: ``[length, B]``; padding after the end.
+        read: ``[length, B]``, the place in the source that each token attends to most,
+            so that an unknown word can be copied from there (Luong et al. 2015).
+    """
+
+    tokens: Any
+    read: Any
+
+
 def make_decoder(
     model: seq2seq.EncoderDecoder,
+    sizes: Sizes,
     length: int,
     beam: int = 1,
     length_penalty: float = 0.0,
-) -> Callable:
-    """``(params, batch) -> tokens [length, B]``, compiled: greedy, or by a beam."""
+) -> Callable[..., Decoded]:
+    """``(params, batch) -> Decoded``, compiled: greedy, or by a beam."""
+    looking = rnnjax.stack(*_attending(sizes, return_weights=True))
 
     @jax.jit
     def decode(params, batch):
@@ -169,43 +201,48 @@ def make_decoder(
         step = functools.partial(model.decoder.step, encoded.params)
         start = jnp.full_like(batch["source"][:1], PAD)
         if beam == 1:
-            return decoding.generate(
+            tokens = decoding.generate(
                 step, encoded.carry, start, length=length, stop=(END,), pad=PAD
             ).tokens
-        return decoding.beam_search(
-            step,
-            encoded.carry,
-            start,
-            length=length,
-            beam=beam,
-            n_best=1,
-            stop=(END,),
-            length_penalty=length_penalty,
-            pad=PAD,
-        ).tokens[0]
+        else:
+            tokens = decoding.beam_search(
+                step,
+                encoded.carry,
+                start,
+                length=length,
+                beam=beam,
+                n_best=1,
+                stop=(END,),
+                length_penalty=length_penalty,
+                pad=PAD,
+            ).tokens[0]
+        return Decoded(tokens, _weights(looking, encoded, tokens).argmax(-1))
 
     return decode
 
 
 def decode_all(
-    decode: Callable, params: Any, pairs: Pairs, batch_size: int
-) -> list[np.ndarray]:
-    """Decodes every source; the tokens in the order of the pairs."""
+    decode: Callable[..., Decoded], params: Any, pairs: Pairs, batch_size: int
+) -> list[Decoded]:
+    """Decodes every source; each ``[length]``, in the order of the pairs."""
     out: list[Any] = [None] * len(pairs)
-    for examples, batch in in_order(pairs.lengths, batch_size, pairs.collate):
-        tokens = np.asarray(decode(params, batch))
+    # Two shapes: a search takes long to compile.
+    for examples, batch in in_order(pairs.lengths, batch_size, pairs.collate, 2):
+        tokens, read = map(np.asarray, decode(params, batch))
         for column, example in enumerate(examples):
-            out[example] = tokens[:, column]
+            out[example] = Decoded(tokens[:, column], read[:, column])
     return out
 
 
-def attention_of(
-    model: seq2seq.EncoderDecoder, sizes: Sizes, params: Any, source, target
-) -> np.ndarray:
-    """What the decoder attends to at each step of one pair, ``[T, S]``."""
-    looking = rnnjax.stack(*_attending(sizes, return_weights=True))
-    encoded = model.encode(params, jnp.asarray(source))
-    below = {name: encoded.params[name] for name in ("0", "1", "2")}
-    inputs = _moved_on(jnp.asarray(target))
-    _, (_, weights) = looking.unroll(below, encoded.carry[:3], inputs)
-    return np.asarray(weights)
+def to_words(
+    decoded: Sequence[Decoded],
+    sources: Sequence[Sequence[str]],
+    vocabulary: Vocabulary,
+) -> list[list[str]]:
+    """The words of what was decoded; unknown ones are copied from the source."""
+    return [
+        vocabulary.decode(
+            d.tokens, [source[min(place, len(source) - 1)] for place in d.read]
+        )
+        for d, source in zip(decoded, sources, strict=True)
+    ]

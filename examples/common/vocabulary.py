@@ -50,13 +50,22 @@ class Vocabulary:
         numbers = [self._numbers.get(token, UNKNOWN) for token in tokens]
         return np.asarray(numbers + [END] * end, np.int32)
 
-    def decode(self, numbers: Iterable[int], unknown: str = "?") -> list[str]:
-        """Returns the tokens of numbers, up to the end or the first padding."""
+    def decode(
+        self, numbers: Iterable[int], unknown: Sequence[str] | None = None
+    ) -> list[str]:
+        """Returns the tokens of numbers, up to the end or the first padding.
+
+        Args:
+            numbers: of the tokens.
+            unknown: what to say in the place of each number, were it of an unknown
+                token; by default a question mark.
+        """
         tokens = []
-        for number in map(int, numbers):
+        for place, number in enumerate(map(int, numbers)):
             if number in (PAD, END):
                 break
-            tokens.append(
-                unknown if number == UNKNOWN else self.tokens[number - SPECIAL]
-            )
+            if number != UNKNOWN:
+                tokens.append(self.tokens[number - SPECIAL])
+            else:
+                tokens.append("?" if unknown is None else unknown[place])
         return tokens

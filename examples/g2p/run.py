@@ -9,7 +9,7 @@ import numpy as np
 import rich.console
 
 from examples.common import translator
-from examples.common.buckets import Buckets, in_order
+from examples.common.buckets import Buckets
 from examples.common.results import Row, write_result
 from examples.common.tables import markdown_table
 from examples.common.training import Trained, train
@@ -44,9 +44,9 @@ class Words:
             [self.phones.encode(phones, end=True) for _, phones in entries],
         )
 
-    def spell(self, tokens: Sequence[np.ndarray]) -> list[list[str]]:
-        """The phones of decoded tokens."""
-        return [self.phones.decode(t) for t in tokens]
+    def spell(self, decoded: Sequence[translator.Decoded]) -> list[list[str]]:
+        """The phones of what was decoded."""
+        return [self.phones.decode(d.tokens) for d in decoded]
 
 
 def main(arguments: Sequence[str] | None = None) -> dict:
@@ -72,10 +72,10 @@ def run(config: Config) -> dict:
         config.dropout,
     )
     model = translator.build(sizes)
-    trained = _train(config, words, model, console)
+    trained = _train(config, words, model, sizes, console)
 
     console.print("decoding ...")
-    scores = _decode(config, words, model, trained.params)
+    scores = _decode(config, words, model, sizes, trained.params)
     table = markdown_table(
         ("words", "search", "word error", "phoneme error"),
         [
@@ -90,7 +90,7 @@ def run(config: Config) -> dict:
     return result
 
 
-def _train(config: Config, words: Words, model, console) -> Trained:
+def _train(config: Config, words: Words, model, sizes, console) -> Trained:
     batches = Buckets(
         words.train.lengths, config.batch_size, words.train.collate, seed=config.seed
     )
@@ -99,11 +99,11 @@ def _train(config: Config, words: Words, model, console) -> Trained:
     every = max(len(words.dev) // config.dev_words, 1)
     few = translator.Pairs(words.dev.sources[::every], words.dev.targets[::every])
     listed = list(words.words.dev.values())[::every]
-    greedy = translator.make_decoder(model, words.longest)
+    greedy = translator.make_decoder(model, sizes, words.longest)
 
     def validate(params):
-        tokens = translator.decode_all(greedy, params, few, 4 * config.batch_size)
-        got = score(words.spell(tokens), listed)
+        decoded = translator.decode_all(greedy, params, few, 4 * config.batch_size)
+        got = score(words.spell(decoded), listed)
         return {
             "dev_word_error": got.word_error,
             "dev_phoneme_error": got.phoneme_error,
@@ -122,7 +122,9 @@ def _train(config: Config, words: Words, model, console) -> Trained:
     )
 
 
-def _decode(config, words: Words, model, params) -> dict[tuple[str, str], Scores]:
+def _decode(
+    config, words: Words, model, sizes, params
+) -> dict[tuple[str, str], Scores]:
     searches = {"greedy": 1, f"beam {config.beam}": config.beam}
     splits = {
         "development": (words.dev, words.words.dev),
@@ -130,10 +132,12 @@ def _decode(config, words: Words, model, params) -> dict[tuple[str, str], Scores
     }
     scores = {}
     for how, beam in searches.items():
-        decode = translator.make_decoder(model, words.longest, beam)
+        decode = translator.make_decoder(model, sizes, words.longest, beam)
         for split, (pairs, listed) in splits.items():
-            tokens = translator.decode_all(decode, params, pairs, 4 * config.batch_size)
-            scores[split, how] = score(words.spell(tokens), list(listed.values()))
+            decoded = translator.decode_all(
+                decode, params, pairs, 4 * config.batch_size
+            )
+            scores[split, how] = score(words.spell(decoded), list(listed.values()))
     return scores
 
 
@@ -174,17 +178,15 @@ def _draw(config: Config, words: Words, model, sizes, trained: Trained) -> None:
         path=config.output / "learning_curve.png",
     )
     source = words.letters.encode(SHOWN, end=True)
-    decode = translator.make_decoder(model, words.longest, config.beam)
-    pair = translator.Pairs([source], [source])
-    ((_, batch),) = in_order(pair.lengths, 1, pair.collate)
-    spoken = words.phones.decode(np.asarray(decode(trained.params, batch))[:, 0])
-    weights = translator.attention_of(
-        model,
-        sizes,
-        trained.params,
-        source,
-        words.phones.encode(spoken, end=True),
+    decode = translator.make_decoder(model, sizes, words.longest, config.beam)
+    (spoken,) = words.spell(
+        translator.decode_all(
+            decode, trained.params, translator.Pairs([source], [source]), 1
+        )
     )
+    pair = translator.Pairs([source], [words.phones.encode(spoken, end=True)])
+    batch = pair.collate(np.arange(1), (*pair.lengths[0],))
+    weights = translator.make_attended(model, sizes)(trained.params, batch)[:, 0]
     plotting.attention_alignment(
         weights,
         [*SHOWN, "end"],

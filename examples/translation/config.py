@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from examples.common.config import check, check_positive
+from examples.common.config import check_positive
 from examples.common.config import parse as common_parse
-from examples.common.training import TrainingConfig
+from examples.common.writer import WriterConfig
 
 
 @dataclass(frozen=True)
-class Config(TrainingConfig):
+class Config(WriterConfig):
     """Learns to translate: attention, scheduled sampling, beam search.
 
     A preset sets the defaults of all other options; each can still be given.
@@ -30,48 +30,13 @@ class Config(TrainingConfig):
     steps: int = 300
     """Number of optimiser steps."""
 
-    learning_rate: float = 4e-3
-    """Peak of the cosine schedule."""
-
-    hidden_size: int = 128
-    """Size of the hidden state of the decoder, and of the encoder's two directions."""
-
-    embedding_size: int = 64
-    """Size of the embeddings of words."""
-
-    num_layers: int = 1
-    """Recurrent layers of the encoder."""
-
-    dropout: float = 0.2
-    """Probability of dropping a feature of embeddings and outputs."""
-
-    vocabulary: int = 2_000
-    """Words of each language that have a number of their own, the most frequent."""
-
     longest: int = 25
     """Pairs with more tokens on a side are left out."""
-
-    least_truth: float = 0.8
-    """Scheduled sampling: the decoder is given the true word before with a probability
-    that falls linearly from 1 to this one."""
-
-    beam: int = 5
-    """Hypotheses of the beam search."""
-
-    length_penalties: tuple[float, ...] = (0.0, 0.6, 1.0)
-    """Of the beam search; the one that counts is chosen on development pairs."""
 
     def __post_init__(self):
         """Checks every value that would fail later or mean nothing."""
         super().__post_init__()
-        check_positive(self, "vocabulary longest")
-        check(self, "least_truth", "in [0, 1]", lambda value: 0 <= value <= 1)
-        check(
-            self,
-            "length_penalties",
-            "at least one, none below 0",
-            lambda values: bool(values) and min(values) >= 0,
-        )
+        check_positive(self, "longest")
 
 
 PRESETS = {

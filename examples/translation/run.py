@@ -8,48 +8,17 @@ import jax
 import numpy as np
 import rich.console
 
-from examples.common import translator
-from examples.common.buckets import Buckets, in_order
 from examples.common.neighbours import nearest
 from examples.common.results import Row, write_result
 from examples.common.tables import markdown_table
-from examples.common.training import Trained, train
-from examples.common.vocabulary import Vocabulary
+from examples.common.training import Trained
+from examples.common.writer import Writer
 from rnnjax import metrics, plotting
-from rnnjax.seq2seq import schedules
 
 from . import verses
 from .config import PRESETS, Config, parse
 
 SAMPLES = 8
-
-
-class Languages:
-    """Pairs as numbers, and texts of numbers."""
-
-    def __init__(self, data: verses.Verses, config: Config):
-        self.data = data
-        self.source, self.target = (
-            Vocabulary.of((pair[side] for pair in data.train), most=config.vocabulary)
-            for side in (0, 1)
-        )
-        self.train, self.dev, self.test = map(
-            self._pairs, (data.train, data.dev, data.test)
-        )
-        self.longest = config.longest + 5
-
-    def _pairs(self, given: Sequence[verses.Pair]) -> translator.Pairs:
-        return translator.Pairs(
-            [self.source.encode(source, end=True) for source, _ in given],
-            [self.target.encode(target, end=True) for _, target in given],
-        )
-
-    def write(self, tokens: Sequence[np.ndarray]) -> list[str]:
-        """The texts of decoded tokens; words without a number are left out."""
-        return [
-            verses.detokenize([w for w in self.target.decode(t, unknown="") if w])
-            for t in tokens
-        ]
 
 
 def main(arguments: Sequence[str] | None = None) -> dict:
@@ -65,102 +34,40 @@ def run(config: Config) -> dict:
         "\n".join(data.source) + f"\npairs: training {len(data.train):,}, development "
         f"{len(data.dev):,}, held out {len(data.test):,}; {data.split}"
     )
-    languages = Languages(data, config)
-    sizes = translator.Sizes(
-        languages.source.size,
-        languages.target.size,
-        config.embedding_size,
-        config.hidden_size,
-        config.num_layers,
-        config.dropout,
-    )
-    model = translator.build(sizes)
-    trained = _train(config, languages, model, console)
+    splits = {"train": data.train, "dev": data.dev, "test": data.test}
+    references = {
+        name: [verses.detokenize(target) for _, target in pairs]
+        for name, pairs in splits.items()
+    }
+
+    def score(words: Sequence[Sequence[str]], split: str) -> float:
+        return bleu([verses.detokenize(w) for w in words], references[split])
+
+    writer = Writer(config, splits, length=config.longest + 5)
+    trained = writer.train(score, "dev_bleu", {"data": data.source}, console)
 
     console.print("decoding ...")
-    penalty, chosen = _choose_penalty(config, languages, model, trained.params)
+    penalty, chosen = writer.choose_penalty(trained.params, score)
     hypotheses = _baselines(data) | {
-        how: languages.write(
-            translator.decode_all(
-                translator.make_decoder(model, languages.longest, beam, penalty),
-                trained.params,
-                languages.test,
-                config.batch_size,
-            )
-        )
+        how: writer.write(trained.params, "test", beam, penalty)
         for how, beam in (("greedy", 1), (f"beam {config.beam}", config.beam))
     }
-    references = [verses.detokenize(target) for _, target in data.test]
-    scores = {name: bleu(texts, references) for name, texts in hypotheses.items()}
-    rows = [(name, f"{score:.2f}") for name, score in scores.items()]
+    scores = {name: score(words, "test") for name, words in hypotheses.items()}
+    rows = [(name, f"{value:.2f}") for name, value in scores.items()]
     console.print(f"\n{markdown_table(('held-out pairs', 'BLEU'), rows)}\n")
     result = _write(config, data, trained, scores, penalty, chosen)
-    _write_samples(config, data, hypotheses, references)
-    _draw(config, languages, model, sizes, trained)
+    _write_samples(config, data, hypotheses)
+    _draw(config, data, writer, trained)
     console.print(f"Everything is in {config.output}/")
     return result
 
 
-class _Numbered:
-    """Batches of an epoch with the number of their step, for scheduled sampling."""
-
-    def __init__(self, batches, first: int):
-        self.batches, self.first = batches, first
-
-    def __len__(self) -> int:
-        return len(self.batches)
-
-    def __getitem__(self, place: int) -> dict:
-        return self.batches[place] | {"step": np.int32(self.first + place)}
-
-
-def _train(config: Config, languages: Languages, model, console) -> Trained:
-    buckets = Buckets(
-        languages.train.lengths,
-        config.batch_size,
-        languages.train.collate,
-        seed=config.seed,
-    )
-    truth = schedules.linear(config.steps, end=config.least_truth)
-    loss = translator.make_loss(model, truth=truth)
-    greedy = translator.make_decoder(model, languages.longest)
-    references = [verses.detokenize(target) for _, target in languages.data.dev]
-
-    def validate(params):
-        tokens = translator.decode_all(greedy, params, languages.dev, config.batch_size)
-        return {"dev_bleu": bleu(languages.write(tokens), references)}
-
-    return train(
-        config,
-        loss,
-        translator.init(model, config.seed),
-        lambda epoch: _Numbered(buckets(epoch), epoch * len(buckets)),
-        validate=validate,
-        watch="dev_bleu",
-        mode="max",
-        units={"words": lambda batch: int(batch["target_lengths"].sum())},
-        identity={"data": languages.data.source},
-        console=console,
-    )
-
-
-def _choose_penalty(config, languages: Languages, model, params) -> tuple[float, dict]:
-    """The length penalty of the best BLEU on development pairs, and all of them."""
-    references = [verses.detokenize(target) for _, target in languages.data.dev]
-    chosen = {}
-    for penalty in config.length_penalties:
-        decode = translator.make_decoder(model, languages.longest, config.beam, penalty)
-        tokens = translator.decode_all(decode, params, languages.dev, config.batch_size)
-        chosen[penalty] = bleu(languages.write(tokens), references)
-    return max(chosen, key=lambda penalty: chosen[penalty]), chosen
-
-
-def _baselines(data: verses.Verses) -> dict[str, list[str]]:
+def _baselines(data: verses.Verses) -> dict[str, list[Sequence[str]]]:
     """The source itself, and the translation of the most similar training source."""
     found = nearest([s for s, _ in data.train], [s for s, _ in data.test])
     return {
-        "copy of the source": [verses.detokenize(source) for source, _ in data.test],
-        "nearest neighbour": [verses.detokenize(data.train[n][1]) for n in found],
+        "copy of the source": [source for source, _ in data.test],
+        "nearest neighbour": [data.train[place][1] for place in found],
     }
 
 
@@ -172,8 +79,9 @@ def bleu(hypotheses: Sequence[str], references: Sequence[str]) -> float:
 
 def _write(config: Config, data, trained: Trained, scores, penalty, chosen) -> dict:
     beam = f"beam {config.beam}"
+    what = "pairs" if config.source else "verses, English to Spanish"
     row = Row(
-        task=f"{len(data.test):,} held-out {_what(config)}",
+        task=f"{len(data.test):,} held-out {what}",
         measure="BLEU (sacrebleu, lower case)",
         result=f"{scores[beam]:.2f}",
         beside=", ".join(f"{n} {s:.2f}" for n, s in scores.items() if n != beam),
@@ -196,21 +104,18 @@ def _write(config: Config, data, trained: Trained, scores, penalty, chosen) -> d
     )
 
 
-def _what(config: Config) -> str:
-    return "verses, English to Spanish" if config.source is None else "pairs"
-
-
-def _write_samples(config: Config, data, hypotheses, references) -> None:
+def _write_samples(config: Config, data: verses.Verses, hypotheses: dict) -> None:
     lines = []
-    for place in range(0, len(references), max(len(references) // SAMPLES, 1)):
-        lines.append(f"source: {verses.detokenize(data.test[place][0])}")
-        lines.append(f"reference: {references[place]}")
-        lines += [f"{name}: {texts[place]}" for name, texts in hypotheses.items()]
+    for place in range(0, len(data.test), max(len(data.test) // SAMPLES, 1)):
+        source, target = data.test[place]
+        shown = {"source": source, "reference": target}
+        shown |= {name: words[place] for name, words in hypotheses.items()}
+        lines += [f"{n}: {verses.detokenize(words)}" for n, words in shown.items()]
         lines.append("")
     (config.output / "samples.txt").write_text("\n".join(lines), encoding="utf-8")
 
 
-def _draw(config: Config, languages: Languages, model, sizes, trained: Trained) -> None:
+def _draw(config: Config, data, writer: Writer, trained: Trained) -> None:
     plotting.learning_curves(
         trained.history,
         {"dev_bleu": "development pairs, greedy"},
@@ -218,24 +123,12 @@ def _draw(config: Config, languages: Languages, model, sizes, trained: Trained) 
         title="translation",
         path=config.output / "learning_curve.png",
     )
-    lengths = languages.dev.lengths.sum(1)
+    lengths = writer.pairs["dev"].lengths.sum(1)
     shown = int(np.argsort(lengths)[len(lengths) // 3])
-    pair = translator.Pairs(
-        [languages.dev.sources[shown]], [languages.dev.targets[shown]]
-    )
-    ((_, batch),) = in_order(pair.lengths, 1, pair.collate)
-    decode = translator.make_decoder(model, languages.longest)
-    said = languages.target.decode(np.asarray(decode(trained.params, batch))[:, 0])
-    weights = translator.attention_of(
-        model,
-        sizes,
-        trained.params,
-        pair.sources[0],
-        languages.target.encode(said, end=True),
-    )
+    source, said = data.dev[shown][0], writer.write(trained.params, "dev")[shown]
     plotting.attention_alignment(
-        weights,
-        [*languages.data.dev[shown][0], "end"],
+        writer.attention_of(trained.params, source, said),
+        [*source, "end"],
         [*said, "end"],
         title="What is read as each word is written",
         path=config.output / "attention.png",

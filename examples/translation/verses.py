@@ -22,7 +22,7 @@ MODULES = (
 MINIMUM = 30
 HELD_OUT = 1_000
 _TOKEN = re.compile(r"\w+|[^\w\s]")
-_BEFORE, _AFTER = '¿¡(“«"', '.,:;!?)”»"'
+_BEFORE, _AFTER = "¿¡(“«", ".,:;!?)”»"
 
 Pair = tuple[tuple[str, ...], tuple[str, ...]]
 """Tokens of the source and of the target, in lower case."""
@@ -110,7 +110,7 @@ def detokenize(tokens: Sequence[str]) -> str:
     """The text of tokens; marks stand beside their words."""
     text = " ".join(tokens)
     text = re.sub(rf" ([{re.escape(_AFTER)}])", r"\1", text)
-    return re.sub(rf"([{re.escape(_BEFORE[:-1])}]) ", r"\1", text)
+    return re.sub(rf"([{re.escape(_BEFORE)}]) ", r"\1", text)
 
 
 def _short(pairs: Sequence[Pair], longest: int) -> list[Pair]:
