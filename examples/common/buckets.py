@@ -112,16 +112,14 @@ def in_order(
 ) -> Iterator[tuple[np.ndarray, Any]]:
     """Yields ``(examples, batch)`` until every example was in one, for evaluation.
 
-    The last batch of a bucket is filled up with its own examples again, so that the
-    same few shapes are compiled: of a batch only the first ``len(examples)`` count.
+    A batch that is not full is filled up with its own examples again, so that few
+    shapes are compiled: of a batch only the first ``len(examples)`` count.
     """
     buckets = Buckets(lengths, batch_size, collate, count)
-    for members, size, shape in zip(
-        buckets.members, buckets.sizes, buckets.shapes, strict=True
-    ):
-        for start in range(0, len(members), size):
-            examples = members[start : start + size]
-            yield examples, collate(np.resize(examples, size), shape)
+    for members, shape in zip(buckets.members, buckets.shapes, strict=True):
+        for start in range(0, len(members), batch_size):
+            examples = members[start : start + batch_size]
+            yield examples, collate(np.resize(examples, batch_size), shape)
 
 
 def padded(

@@ -142,7 +142,7 @@ def make_loss(
         value, metrics = losses.softmax_cross_entropy(
             logits,
             target,
-            jnp.arange(len(target))[:, None] < batch["target_lengths"],
+            jnp.arange(len(target))[:, None] < batch["target_lengths"][None],
             label_smoothing=0.0 if key is None else label_smoothing,
         )
         return value, (carry, metrics)

@@ -75,8 +75,8 @@ def run(config: Config) -> dict:
     for kind in config.models:
         console.print(f"\n{kind}")
         model = build(kind, config, vocabulary.size)
-        trained[kind] = _train(config, kind, model, splits, data.source, console)
         label = jax.jit(lambda p, b, model=model: model.logits(p, b).argmax(-1))
+        trained[kind] = _train(config, kind, model, label, splits, data.source, console)
         params, size = trained[kind].params, config.batch_size
         right = predict(label, params, splits["dev"], size) == splits["dev"].labels
         dev_accuracy[kind] = float(right.mean())
@@ -96,7 +96,7 @@ def run(config: Config) -> dict:
     return result
 
 
-def _train(config, kind, model: Classifier, splits, source, console) -> Trained:
+def _train(config, kind, model: Classifier, label, splits, source, console) -> Trained:
     examples = splits["train"]
     batches = Buckets(
         examples.lengths, config.batch_size, examples.collate, count=5, seed=config.seed
@@ -108,7 +108,6 @@ def _train(config, kind, model: Classifier, splits, source, console) -> Trained:
             splits["dev"].collate,
         )
     )
-    label = jax.jit(lambda params, batch: model.logits(params, batch).argmax(-1))
 
     def validate(params):
         right = [

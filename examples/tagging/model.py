@@ -71,7 +71,7 @@ def make_loss(model: Tagger) -> Callable[..., Any]:
 
     def loss(params, carry, batch, key):
         logits = model.logits(params, batch, key)
-        mask = jnp.arange(len(logits))[:, None] < batch["lengths"]
+        mask = jnp.arange(len(logits))[:, None] < batch["lengths"][None]
         value, metrics = losses.softmax_cross_entropy(logits, batch["tags"], mask)
         return value, (carry, metrics)
 

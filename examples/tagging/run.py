@@ -153,7 +153,10 @@ def score(tagged, sentences: Sentences, seen: set[str], numbers: Numbers) -> dic
     matrix, f1 = metrics.confusion_matrix(size), metrics.f1(size, average="weighted")
     return {
         "accuracy": float(np.mean(got == want)),
-        "accuracy_of_unseen": float(np.mean((got == want)[unseen])),
+        # Where all words were seen there is nothing to be wrong about.
+        "accuracy_of_unseen": float(np.mean((got == want)[unseen]))
+        if any(unseen)
+        else 1.0,
         "unseen": float(np.mean(unseen)),
         "weighted_f1": float(f1.compute(f1.update(f1.init(), got, want))),
         "confusion": np.asarray(

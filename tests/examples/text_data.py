@@ -32,7 +32,7 @@ def dictionary(path, number=60):
 def treebank(path, number=60):
     """Sentences whose words are nouns where they end in a vowel, else verbs."""
     generator = np.random.default_rng(1)
-    known, lines = words(40), []
+    known, lines = words(150), []
     for _ in range(number):
         lines.append("# text = ...")
         for place in range(1, generator.integers(3, 7)):
