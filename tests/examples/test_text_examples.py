@@ -13,7 +13,7 @@ from examples.translation import run as translation
 from tests.examples import text_data
 
 TINY = (
-    "--steps 2 --batch-size 16 --hidden-size 4 --embedding-size 4 --warmup-steps 1 "
+    "--steps 2 --batch-size 64 --hidden-size 4 --embedding-size 4 --warmup-steps 1 "
     "--log-every 1 --validate-every 2"
 ).split()
 
