@@ -67,7 +67,7 @@ CASES = (
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Compiles every case, prints a table and writes JSON."""
+    """Compiles the cases, prints a line for each and writes JSON."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.kernels",
         description=(__doc__ or "").partition("\n\n")[2],
@@ -75,7 +75,14 @@ def main(arguments: list[str] | None = None) -> None:
     )
     parser.add_argument("--target", choices=TOPOLOGIES, default="v5e")
     parser.add_argument("--output", type=Path, default=Path("benchmarks/results"))
-    parser.add_argument("--only", type=int, help="the first so many cases")
+    parser.add_argument(
+        "--only",
+        type=int,
+        nargs="+",
+        default=range(len(CASES)),
+        metavar="N",
+        help="these cases, counted from 0; others stay in the JSON as they are",
+    )
     given = parser.parse_args(arguments)
     if "jax" in sys.modules:
         sys.exit("JAX was imported before the compiler could be told to write dumps.")
@@ -83,23 +90,31 @@ def main(arguments: list[str] | None = None) -> None:
         os.environ.update(VARIABLES)
         dump = f"--xla_jf_dump_to={folder} --xla_jf_dump_llo_text=true"
         os.environ["LIBTPU_INIT_ARGS"] = dump
-        rows = []
-        for case in CASES[: given.only]:
-            rows.append(measure(given.target, case, Path(folder)))
-            print(line(rows[-1]), flush=True)
+        for number in given.only:
+            row = measure(given.target, CASES[number], Path(folder))
+            print(line(row), flush=True)
+            print(write(given.target, row, given.output), flush=True)
+
+
+def write(target: str, row: dict[str, object], folder: Path) -> Path:
+    """Puts a row into the JSON of its target, in the place of an older one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"kernels-{target}.json"
+    names = Case._fields
+    rows = json.loads(path.read_text())["rows"] if path.exists() else []
+    by_case = {tuple(old[name] for name in names): old for old in rows}
+    by_case[tuple(row[name] for name in names)] = row
     found = {
         "what": "bundles of the compiler's dump, a step; no run on a device",
-        "target": given.target,
+        "target": target,
         "date": datetime.date.today().isoformat(),
         "versions": {
             name: importlib.metadata.version(name) for name in ("jax", "libtpu")
         },
-        "rows": rows,
+        "rows": [by_case[case] for case in CASES if case in by_case],
     }
-    given.output.mkdir(parents=True, exist_ok=True)
-    path = given.output / f"kernels-{given.target}.json"
     path.write_text(json.dumps(found, indent=1) + "\n")
-    print(path)
+    return path
 
 
 def measure(target: str, case: Case, folder: Path) -> dict[str, object]:

@@ -85,10 +85,10 @@ def results(cell, schedule, args, **options):
     return values, gradients
 
 
-def assert_equals_oracle(cell, args, dtype="float32", **options):
+def assert_equals_oracle(cell, args, dtype="float32", schedule=KERNELS, **options):
     """Values and gradients, each within a fraction of its largest number or of 1."""
     with nullcontext() if ON_TPU else kernels.interpret():
-        have = results(cell, KERNELS, args, **options)
+        have = results(cell, schedule, args, **options)
     want = results(cell, ORACLE, args, **options)
     pairs = zip(
         jax.tree_util.tree_leaves_with_path(have), jax.tree.leaves(want), strict=True

@@ -63,6 +63,14 @@ def test_shapes(length, batch, size):
     assert_equals_oracle(cell, example(cell, length, batch, size, carry=False))
 
 
+def test_blocks_that_are_computed_again():
+    """`remat`: a kernel a block, the last of them shorter."""
+    cell = CELLS["simple"](2)
+    args = example(cell, 5, (2,), 2)
+    schedule = Schedule(backend="pallas", remat=3)
+    assert_equals_oracle(cell, args, schedule=schedule)
+
+
 def test_all_lengths_zero():
     cell, batch = CELLS["lstm"](2), (3,)
     args = example(cell, 5, batch, 2)
