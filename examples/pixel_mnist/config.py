@@ -36,7 +36,7 @@ class Config:
     orders: tuple[Order, ...] = ORDERS
     """Row by row, or in one fixed random order."""
 
-    cells: tuple[CellName, ...] = CELLS
+    cells: tuple[CellName, ...] = ("gru", "lru")
     """Which cells."""
 
     pool: int = 4
@@ -93,5 +93,5 @@ PRESETS: dict[str, Config] = {
         epochs=1,
         images=100,
     ),
-    "full": Config(preset="full", pool=2, epochs=2, batch_size=32),
+    "full": Config(preset="full", cells=CELLS, pool=2, epochs=2, batch_size=32),
 }
