@@ -11,8 +11,15 @@ from rnnjax._extras import require
 require("optax", extra="train")
 
 from rnnjax.losses import softmax_cross_entropy  # noqa: E402
+from rnnjax.training._around import (  # noqa: E402
+    EMAState,
+    accumulate,
+    ema_params,
+    with_ema,
+)
 from rnnjax.training._arrays import array_batches  # noqa: E402
 from rnnjax.training._books import Best, EarlyStopping  # noqa: E402
+from rnnjax.training._buckets import Bucketed, bucketed  # noqa: E402
 from rnnjax.training._burn_in import burn_in  # noqa: E402
 from rnnjax.training._checkpoints import (  # noqa: E402
     CheckpointError,
@@ -38,15 +45,18 @@ from rnnjax.training._optimizers import optimizer, weight_decay_mask  # noqa: E4
 from rnnjax.training._progress import ProgressBar  # noqa: E402
 from rnnjax.training._state import TrainState, init_state  # noqa: E402
 from rnnjax.training._step import train_step  # noqa: E402
+from rnnjax.training._tensorboard import TensorBoard  # noqa: E402
 from rnnjax.training._termination import Terminated  # noqa: E402
 from rnnjax.training._trace import Trace  # noqa: E402
 from rnnjax.training._windows import streams, windows  # noqa: E402
 
 __all__ = [
     "Best",
+    "Bucketed",
     "CheckpointError",
     "CheckpointMismatch",
     "Checkpoints",
+    "EMAState",
     "EarlyStopping",
     "Fitted",
     "MetricsLog",
@@ -54,11 +64,15 @@ __all__ = [
     "NonFiniteError",
     "ProgressBar",
     "Restored",
+    "TensorBoard",
     "Terminated",
     "Trace",
     "TrainState",
+    "accumulate",
     "array_batches",
+    "bucketed",
     "burn_in",
+    "ema_params",
     "eval_step",
     "evaluate",
     "evaluator",
@@ -76,4 +90,5 @@ __all__ = [
     "train_step",
     "weight_decay_mask",
     "windows",
+    "with_ema",
 ]

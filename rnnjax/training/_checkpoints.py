@@ -277,7 +277,12 @@ class Checkpoints:
 
         if self._executor is None:
             self._executor = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
-            self._checkpointer = ocp.AsyncCheckpointer(ocp.CompositeCheckpointHandler())
+            # Made in the background, a folder that cannot be made would leave threads
+            # that wait for it for minutes.
+            options = ocp.options.AsyncOptions(create_directories_asynchronously=False)
+            self._checkpointer = ocp.AsyncCheckpointer(
+                ocp.CompositeCheckpointHandler(), async_options=options
+            )
             if jax.process_index() == 0:
                 self._clean()
         if jax.process_index() == 0:
@@ -287,13 +292,21 @@ class Checkpoints:
         items = ocp.args.Composite(
             state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(content)
         )
-        self._checkpointer.save(self._path(step), args=items)
+        alone = jax.process_count() == 1
+        if (
+            not alone
+        ):  # Processes meet in a save, each at the same place of its program.
+            self._checkpointer.save(self._path(step), args=items)
         self._metrics[step] = self._metric_of(content)
         self._pending_step = step
-        self._pending = self._executor.submit(self._finish, step)
+        self._pending = self._executor.submit(
+            self._finish, step, items if alone else None
+        )
 
-    def _finish(self, step: int) -> None:
-        """In the background: waits for Orbax, adds the checksums, deletes old ones."""
+    def _finish(self, step: int, items: Any) -> None:
+        """In the background: Orbax writes, checksums are added, old ones deleted."""
+        if items is not None:
+            self._checkpointer.save(self._path(step), args=items)
         self._checkpointer.wait_until_finished()
         if jax.process_index() == 0:
             write_sums(self._path(step))

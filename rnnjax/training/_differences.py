@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import json
 import platform
@@ -18,6 +19,7 @@ PACKAGES = ("rnnjax", "jax", "jaxlib", "optax", "orbax-checkpoint", "numpy")
 _ABSENT = object()
 
 
+@functools.cache
 def versions() -> dict[str, str]:
     """The versions that the numbers of a run depend on."""
     found = {"python": ".".join(platform.python_version_tuple()[:2])}

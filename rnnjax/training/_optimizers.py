@@ -32,12 +32,16 @@ def optimizer(
     learning_rate: optax.ScalarOrSchedule,
     *,
     clip_norm: float | None = None,
+    clip_value: float | None = None,
+    clip_adaptive: float | None = None,
     weight_decay: float = 0.0,
     decay_mask: PyTree | Callable[[Params], PyTree] | None = None,
     **options: Any,
 ) -> optax.GradientTransformation:
     """An optimiser by name, with clipping first and decoupled weight decay last.
 
+    ``g <- min(max(g, -clip_value), clip_value)``,
+    ``g_u <- g_u min(1, clip_adaptive max(|w_u|, 1e-3) / |g_u|)`` for each unit ``u``,
     ``g <- g min(1, clip_norm / |g|)``, ``|g|`` the norm of the whole gradient,
     ``w <- w - learning_rate (direction(g) + weight_decay w)``
 
@@ -51,6 +55,9 @@ def optimizer(
       learning_rate: a number, or an Optax schedule, such as
         ``optax.warmup_cosine_decay_schedule``.
       clip_norm: greatest global norm of the gradient; None does not clip.
+      clip_value: greatest absolute value of each of its entries.
+      clip_adaptive: greatest norm of the gradient of a unit, a column of a kernel or a
+        whole vector, relative to that of its weights; 0.01 is usual.
       weight_decay: decoupled from the gradient, and multiplied by the learning rate.
         "adamw" is "adam" that takes it.
       decay_mask: which parameters decay: a tree of bools, or a function of the
@@ -63,8 +70,8 @@ def optimizer(
       An Optax transformation.
 
     Raises:
-      ValueError: an unknown name, ``clip_norm`` not above 0, ``weight_decay`` below 0,
-        or weight decay asked of "adam".
+      ValueError: an unknown name, ``clip_norm``, ``clip_value`` or ``clip_adaptive``
+        not above 0, ``weight_decay`` below 0, or weight decay asked of "adam".
       TypeError: an option that the optimiser of this name does not have.
 
     Example:
@@ -77,9 +84,10 @@ def optimizer(
       0.5
 
     References: Pascanu, Mikolov and Bengio, "On the Difficulty of Training Recurrent
-    Neural Networks", ICML 2013 (clipping); Tieleman and Hinton, "RMSProp", 2012; Kingma
-    and Ba, "Adam", ICLR 2015; Loshchilov and Hutter, "Decoupled Weight Decay
-    Regularization", ICLR 2019.
+    Neural Networks", ICML 2013 (clipping); Brock et al., "High-Performance Large-Scale
+    Image Recognition Without Normalization", ICML 2021 (adaptive clipping); Tieleman
+    and Hinton, "RMSProp", 2012; Kingma and Ba, "Adam", ICLR 2015; Loshchilov and
+    Hutter, "Decoupled Weight Decay Regularization", ICLR 2019.
     """
     if name not in _DIRECTIONS:
         raise ValueError(
@@ -93,11 +101,17 @@ def optimizer(
                 f"{option}: expected an option of {name!r} ({', '.join(known) or 'it'}"
                 f"{'' if known else ' has none'}), got {option}={options[option]!r}."
             )
-    if clip_norm is not None and not clip_norm > 0:
-        raise ValueError(
-            f"clip_norm: expected a norm above 0, or None for no clipping, got "
-            f"{clip_norm!r}."
-        )
+    clips = {
+        "clip_value": (clip_value, optax.clip),
+        "clip_adaptive": (clip_adaptive, optax.adaptive_grad_clip),
+        "clip_norm": (clip_norm, optax.clip_by_global_norm),
+    }
+    for argument, (bound, _) in clips.items():
+        if bound is not None and not bound > 0:
+            raise ValueError(
+                f"{argument}: expected a bound above 0, or None for no clipping, got "
+                f"{bound!r}."
+            )
     if not weight_decay >= 0:
         raise ValueError(f"weight_decay: expected 0 or more, got {weight_decay!r}.")
     if name == "adam" and weight_decay:
@@ -105,9 +119,8 @@ def optimizer(
             f"weight_decay: expected 0 with 'adam', got {weight_decay!r}. Use 'adamw', "
             f"which is adam with decoupled weight decay."
         )
-    parts = [_DIRECTIONS[name](**options)]
-    if clip_norm is not None:
-        parts.insert(0, optax.clip_by_global_norm(clip_norm))
+    parts = [clip(bound) for bound, clip in clips.values() if bound is not None]
+    parts.append(_DIRECTIONS[name](**options))
     if weight_decay:
         mask = weight_decay_mask if decay_mask is None else decay_mask
         parts.append(optax.add_decayed_weights(weight_decay, mask))

@@ -67,6 +67,71 @@ def test_clipping_is_of_the_global_norm_and_comes_first():
     assert_close(update(decayed)["kernel"], 0.9 * PARAMS["kernel"])
 
 
+def test_clipping_by_value_and_by_units():
+    by_value = update(training.optimizer("sgd", 1.0, clip_value=3.0))
+    assert_close(by_value["kernel"], PARAMS["kernel"] - jnp.asarray([[2.0, 3.0]]))
+    assert_close(by_value["bias"], PARAMS["bias"] - 3.0)
+
+    # A unit is a column of a kernel, or a whole vector; a weight of 0 counts as 1e-3.
+    generator = np.random.default_rng(0)
+    params = {"kernel": generator.normal(size=(3, 4)), "bias": generator.normal(size=4)}
+    params["kernel"][:, 2] = 0
+    grads = {"kernel": generator.normal(size=(3, 4)), "bias": 0.1 * params["bias"]}
+    optimizer = training.optimizer("sgd", 1.0, clip_adaptive=0.5)
+    params, grads = (jax.tree.map(jnp.float32, tree) for tree in (params, grads))
+    updates, _ = optimizer.update(grads, optimizer.init(params), params)
+    for unit in range(4):
+        w, g, u = (np.asarray(t["kernel"])[:, unit] for t in (params, grads, updates))
+        bound = 0.5 * max(np.linalg.norm(w), 1e-3)
+        scale = min(1, bound / np.linalg.norm(g))
+        np.testing.assert_allclose(u, -scale * g, rtol=1e-5)
+    assert_close(updates["bias"], -grads["bias"])  # 0.1 of the weights
+
+
+def test_the_mean_of_the_weights():
+    optimizer = training.with_ema(optax.adam(0.3), 0.8)
+    params, state = PARAMS, optimizer.init(PARAMS)
+    plain, plain_state = PARAMS, optax.adam(0.3).init(PARAMS)
+    mean = PARAMS
+    for _ in range(3):
+        updates, state = optimizer.update(GRADS, state, params)
+        params = optax.apply_updates(params, updates)
+        updates, plain_state = optax.adam(0.3).update(GRADS, plain_state, plain)
+        plain = optax.apply_updates(plain, updates)
+        mean = jax.tree.map(lambda m, w: 0.8 * m + 0.2 * w, mean, plain)
+    assert_close(params, plain)
+    assert_close(training.ema_params(state), mean)
+    inside = training.accumulate(optax.chain(optimizer), 2)
+    # Its own copy: a step gives the memory of parameters away.
+    start = training.init_state(PARAMS, inside)
+    assert_close(training.ema_params(start.opt_state), PARAMS)
+    assert training.ema_params(start.opt_state)["bias"] is not start.params["bias"]
+    with pytest.raises(ValueError, match="expected that of one with_ema.*got 0"):
+        training.ema_params(plain_state)
+    with pytest.raises(ValueError, match="decay: expected a number from 0 to 1, got 2"):
+        training.with_ema(optax.sgd(1.0), 2)
+
+
+def test_several_batches_move_as_one_of_their_size():
+    xs = jnp.arange(12.0).reshape(6, 2)
+
+    def loss(params, carry, batch, key):
+        return jnp.mean((batch @ params["w"] - 1.0) ** 2), (carry, {})
+
+    def train(optimizer, batches):
+        step = training.train_step(loss, optimizer)
+        state = training.init_state({"w": jnp.asarray([0.1, -0.2])}, optimizer)
+        for k, batch in enumerate(batches):
+            state, _ = step(state, batch, jax.random.key(k))
+        return state.params
+
+    adam = training.optimizer("adam", 0.1, clip_norm=1.0)
+    small = train(training.accumulate(adam, 3), [xs[0:2], xs[2:4], xs[4:6]] * 2)
+    assert_close(small, train(adam, [xs, xs]))
+    with pytest.raises(ValueError, match="batches: expected a positive integer"):
+        training.accumulate(adam, 0)
+
+
 def test_decay_is_decoupled_and_spares_biases():
     for name in ("sgd", "momentum", "rmsprop", "adamw"):
         without = update(training.optimizer(name, 0.1))
@@ -103,6 +168,8 @@ def test_options_reach_optax():
     [
         (ValueError, "name: expected one of sgd, .*got 'sdg'", {"name": "sdg"}),
         (ValueError, "clip_norm: .* None for no clipping, got 0", {"clip_norm": 0}),
+        (ValueError, "clip_value: expected a bound above 0", {"clip_value": -1}),
+        (ValueError, "clip_adaptive: expected a bound", {"clip_adaptive": 0.0}),
         (ValueError, "weight_decay: expected 0 or more", {"weight_decay": -1}),
         (ValueError, "Use 'adamw'", {"name": "adam", "weight_decay": 0.1}),
         (TypeError, "momentum: expected an option of 'sgd'", {"momentum": 0.9}),
