@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import _page, _report, _run
+from . import _device_tests, _page, _report, _run
 from ._suite import Suite
-from .suites import SUITES
+from .suites import MEASURED, SUITES
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,17 @@ class All:
     machine; the page says what failed.
     """
 
-    suites: tuple[str, ...] = tuple(SUITES)
-    """Which suites."""
+    suites: tuple[str, ...] = MEASURED
+    """Which suites; all that measure this machine."""
 
     output: Path = Path("benchmarks/results")
     """Folder for the files."""
 
     label: str = ""
     """Added to the names of the files."""
+
+    tests: bool = False
+    """Before the suites, the tests that belong on the device; for a rented machine."""
 
     dry_run: bool = False
     """Tiny sizes and 2 rounds: shows that all of it runs, and measures nothing."""
@@ -51,6 +54,12 @@ def run_all(settings: All) -> list[str]:
     """
     results: list[dict[str, Any]] = []
     failures: dict[str, str] = {}
+    tests: dict[str, Any] | None = None
+    if settings.tests:
+        tests = _device_tests.run(dry_run=settings.dry_run)
+        print(f"tests: {tests}")
+        if tests["failed"]:
+            failures["tests"] = "\n".join(tests["names"])
     for name in settings.suites:
         suite = SUITES[name](
             output=settings.output, label=settings.label, dry_run=settings.dry_run
@@ -69,9 +78,9 @@ def run_all(settings: All) -> list[str]:
         settings.label,
         settings.dry_run,
     )
-    _report.write_json({"results": results, "failures": failures}, path)
+    _report.write_json({"tests": tests, "results": results, "failures": failures}, path)
     page = path.with_suffix(".html")
-    page.write_text(_page.page(results, failures), encoding="utf-8")
+    page.write_text(_page.page(results, failures, tests), encoding="utf-8")
     print(f"Written: {path} and {page}")
     return list(failures)
 

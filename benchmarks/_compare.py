@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from rnnjax.aot import PEAKS
+
 from . import _machine, _timing
 from ._problem import Work
 from ._tasks import Absent, Task, difference
@@ -105,7 +107,7 @@ def compare(
 
 
 def _rates(work: Work, seconds: float) -> dict[str, float]:
-    peaks = _machine.PEAKS.get(_machine.describe()["device"])
+    peaks = PEAKS.get(_machine.describe()["device"])
     rates = {"tokens_per_second": work.tokens / seconds}
     if peaks:
         rates["flops_percent"] = 100 * work.flops / seconds / peaks.flops

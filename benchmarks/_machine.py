@@ -10,7 +10,7 @@ import platform
 import re
 import subprocess
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,44 +19,8 @@ from . import _timing
 
 PACKAGES = (
     *("rnnjax", "jax", "jaxlib", "numpy", "flax", "dm-haiku", "equinox", "keras"),
-    *("torch", "memax"),
+    *("torch", "memax", "libtpu", "jax-cuda12-pjrt"),
 )
-
-
-class Peaks(NamedTuple):
-    """What the maker publishes of one device, without sparsity."""
-
-    flops: float
-    """FLOP/s of a float32 product at JAX's default precision."""
-    bandwidth: float
-    """Bytes/s of its memory."""
-
-
-# By device_kind. JAX multiplies float32 arrays by default in TF32 on NVIDIA devices
-# that have it, and in bfloat16 on TPUs.
-PEAKS = {
-    "NVIDIA A100-SXM4-40GB": Peaks(156e12, 1.555e12),
-    "NVIDIA A100-SXM4-80GB": Peaks(156e12, 2.039e12),
-    "NVIDIA A100-PCIE-40GB": Peaks(156e12, 1.555e12),
-    "NVIDIA A100 80GB PCIe": Peaks(156e12, 1.935e12),
-    "NVIDIA A10G": Peaks(35e12, 0.6e12),
-    "NVIDIA B200": Peaks(1.1e15, 8e12),
-    "NVIDIA GeForce RTX 3090": Peaks(35.6e12, 0.936e12),
-    "NVIDIA GeForce RTX 4090": Peaks(82.6e12, 1.008e12),
-    "NVIDIA H100 80GB HBM3": Peaks(494.7e12, 3.35e12),
-    "NVIDIA H100 PCIe": Peaks(378e12, 2.0e12),
-    "NVIDIA H200": Peaks(494.7e12, 4.8e12),
-    "NVIDIA L4": Peaks(60e12, 0.3e12),
-    "NVIDIA L40S": Peaks(183e12, 0.864e12),
-    "Tesla T4": Peaks(8.1e12, 0.32e12),
-    "Tesla V100-SXM2-16GB": Peaks(15.7e12, 0.9e12),
-    "Tesla V100-SXM2-32GB": Peaks(15.7e12, 0.9e12),
-    "TPU v4": Peaks(275e12, 1.228e12),
-    "TPU v5 lite": Peaks(197e12, 0.819e12),
-    "TPU v5": Peaks(459e12, 2.765e12),
-    "TPU v6 lite": Peaks(918e12, 1.64e12),
-    "TPU7x": Peaks(2307e12, 7.38e12),
-}
 
 
 def cores() -> int:

@@ -25,12 +25,17 @@ div { overflow-x: auto; }
 """
 
 
-def page(results: list[dict[str, Any]], failures: dict[str, str]) -> str:
+def page(
+    results: list[dict[str, Any]],
+    failures: dict[str, str],
+    tests: dict[str, Any] | None = None,
+) -> str:
     """The page.
 
     Args:
       results: of the suites, as in their JSON.
       failures: by the name of a suite, what ended it.
+      tests: what those on the device came to, where they were run.
     """
     parts = [
         "<!doctype html><html lang='en'><meta charset='utf-8'>",
@@ -44,6 +49,12 @@ def page(results: list[dict[str, Any]], failures: dict[str, str]) -> str:
         facts.append(("processor", machine["processor"]))
         facts.append(("versions", ", ".join(versions)))
         facts.append(("commit", machine["commit"]))
+        if tests:
+            counts = [
+                f"{tests[word]} {word}" for word in ("passed", "failed", "skipped")
+            ]
+            where = f"{tests['device']}, {tests['seconds']:.0f} s"
+            facts.append(("tests on the device", f"{', '.join(counts)} ({where})"))
         parts.append(_table(["", ""], [list(fact) for fact in facts]))
     for name, failure in failures.items():
         parts.append(f"<h2>{_text(name)}: failed</h2><pre>{_text(failure)}</pre>")

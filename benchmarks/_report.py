@@ -37,11 +37,19 @@ def _quartiles(values: list[float]) -> str:
     return " to ".join(map(_ratio, values))
 
 
+def _by_loop(values: list[int | None]) -> str:
+    return " + ".join("?" if value is None else f"{value:,}" for value in values)
+
+
 # What a row may have, the heading of its column, and how it is written.
 COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "name": ("", str),
     "difference": ("difference", "{:.0e}".format),
     "compile_seconds": ("compile, s", "{:.2f}".format),
+    "cycles": ("estimated cycles", "{:,}".format),
+    "loop_cycles": ("of a step, by loop", _by_loop),
+    "loop_kernels": ("kernels of a step", _by_loop),
+    "trips": ("steps", _by_loop),
     "temporary_bytes": ("temporary, MB", lambda value: number(value / 1e6)),
     "ratio_of_bytes": ("of autodiff", _ratio),
     "min_seconds": ("min, ms", _in_ms),
@@ -53,6 +61,8 @@ COLUMNS: dict[str, tuple[str, Callable[[Any], str]]] = {
     "tokens_per_second": ("tokens/s", number),
     "flops_percent": ("% peak FLOP/s", "{:.1f}".format),
     "bandwidth_percent": ("% peak bytes/s", "{:.1f}".format),
+    "intensity": ("FLOP/byte", number),
+    "bound": ("bound by", str),
     "note": ("note", str),
 }
 HEADINGS = {

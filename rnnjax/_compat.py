@@ -22,6 +22,7 @@ __all__ = [
     "bind",
     "call_kernel",
     "compile_only_devices",
+    "cudnn_lstm",
     "deferrable",
     "in_order",
     "inlined",
@@ -181,6 +182,37 @@ def compile_only_devices(
             platform=platform, topology=topology, target_config=description
         )
     return list(found.devices)
+
+
+def cudnn_lstm(
+    xs: jax.Array,
+    h: jax.Array,
+    c: jax.Array,
+    weights: jax.Array,
+    lengths: jax.Array,
+    *,
+    input_size: int,
+    hidden_size: int,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """One layer of cuDNN's LSTM, `jax.experimental.rnn` as of jax 0.10.2 to 0.12.
+
+    Args:
+      xs: ``[B, T, F]``.
+      h: ``[1, B, H]``.
+      c: ``[1, B, H]``.
+      weights: flat.
+      lengths: int32 ``[B]``, at least 1.
+      input_size: ``F``.
+      hidden_size: ``H``.
+
+    Returns:
+      ``ys [B, T, H]``, and the last ``h`` and ``c``, ``[1, B, H]``.
+    """
+    from jax.experimental import rnn
+
+    layers, dropout, bidirectional = 1, 0.0, False
+    sizes = input_size, hidden_size, layers, dropout, bidirectional
+    return rnn.lstm(xs, h, c, weights, lengths, *sizes)
 
 
 def target_device() -> tuple[str, str]:

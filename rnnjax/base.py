@@ -101,8 +101,9 @@ class Schedule:
         Newton's method on all steps at once, see `newton_scan`, and the loop where that
         does not converge ("auto" never takes it); "pallas" kernels for TPUs, of simple,
         LSTM, GRU and cells with ``linear``, reverse mode alone but for the last ("auto"
-        takes them only where a passed run is on record); "auto" the fastest that can
-        run here.
+        takes them only where a passed run is on record); "cudnn" the LSTM of cuDNN on
+        NVIDIA GPUs, in reverse mode alone, without resets ("auto" never takes it);
+        "auto" the fastest that can run here.
       remat: "none" keeps what the backward pass needs; "step" keeps what enters each
         step, carry and projected input, and computes the inside of the step again. A
         number K keeps every K-th carry and computes the steps between them again,
@@ -126,7 +127,15 @@ class Schedule:
             ("gradient", ("auto", "deferred", "autodiff")),
             (
                 "backend",
-                ("auto", "scan", "fused", "newton", "pallas", *LINEAR_BACKENDS),
+                (
+                    "auto",
+                    "scan",
+                    "fused",
+                    "newton",
+                    "pallas",
+                    "cudnn",
+                    *LINEAR_BACKENDS,
+                ),
             ),
             ("remat", ("none", "step", "sqrt")),
         ):

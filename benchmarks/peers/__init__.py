@@ -34,6 +34,7 @@ ENTRIES = {
     "haiku": Entry("haiku", "_haiku", "haiku"),
     "equinox": Entry("equinox", "_equinox", "equinox"),
     "keras": Entry("keras on jax", "_keras", "keras"),
+    "cudnn": Entry("cuDNN", "_cudnn", "jax", library=False),
     "torch": Entry("torch", "_torch", "torch", in_jax=False),
 }
 NAMES = tuple(ENTRIES)

@@ -1,5 +1,6 @@
 """One suite a file."""
 
+from .aot import Aot
 from .compile import Compile
 from .devices import Devices
 from .generic import Generic
@@ -22,5 +23,8 @@ SUITES = {
         Scaling,
         Devices,
         Processes,
+        Aot,
     )
 }
+# Those that measure the machine they run on.
+MEASURED = tuple(name for name in SUITES if name != Aot.name)

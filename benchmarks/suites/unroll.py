@@ -17,7 +17,7 @@ from .._suite import Plot, Suite, Summary, fastest, geometric_mean, row_of
 
 Cell = Literal["lstm", "gru", "gru_reset_after", "simple"]
 Peer = Literal[
-    "lax", "lax_hoisted", "nnx", "linen", "haiku", "equinox", "keras", "torch"
+    "lax", "lax_hoisted", "nnx", "linen", "haiku", "equinox", "keras", "cudnn", "torch"
 ]
 Direction = Literal["forward", "value_and_grad"]
 # "No slower" of the project's own bar: this much longer is noise.

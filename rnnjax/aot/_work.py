@@ -13,8 +13,8 @@ def product_flops(jaxpr: Any) -> float:
 
     Those that no output needs are left out, as every compiler does. A scan counts its
     body once a step, a kernel once a program of its grid, a `shard_map` once a device,
-    a conditional its dearest branch. A while loop whose number of steps is computed
-    counts once.
+    a conditional its dearest branch, a linear system its solution. A while loop whose
+    number of steps is computed counts once.
     """
     return _sum(without_dead_code(jaxpr))
 
@@ -38,6 +38,8 @@ def _flops(eqn: Any) -> float:
             * kernel.size
             / kernel.shape[numbers.rhs_spec[0]]
         )
+    if name == "custom_linear_solve":  # it has the system and its transpose beside
+        return _sum(params["jaxprs"].solve)
     inner = [_sum(j) for j in _jaxprs(params)]
     if name == "cond":
         return max(inner, default=0.0)

@@ -27,6 +27,7 @@ from rnnjax.base import (
 )
 from rnnjax.kernels._recurrence import kernel_scan
 from rnnjax.unroll._blocks import fixed_type, scan_blocks
+from rnnjax.unroll._cudnn import check_resets_of_cudnn, cudnn_scan
 from rnnjax.unroll._fused import fused_scan
 from rnnjax.unroll._linear import linear_recurrence
 from rnnjax.unroll._masking import canonical_flags, select, zero_where_masked
@@ -89,6 +90,9 @@ def unroll_cell(
     schedule, block, reasons = choose(schedule, cell, weights, first, length)
     if asked == "pallas" != schedule.backend:
         warnings.warn(f"Schedule(backend='pallas'): {reasons[0]}.", stacklevel=3)
+    if schedule.backend == "cudnn":
+        check_resets_of_cudnn(resets)
+        return cudnn_scan(params, carry, xs, mask, reverse=reverse)
     fused = schedule.backend == "fused"
     hand = hand_schedule(cell) if fused or schedule.backend == "pallas" else None
     by_hand = fused and projects_by_hand(cell) and cell.readout is None

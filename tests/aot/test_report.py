@@ -92,6 +92,17 @@ class TestWork:
 
         assert product_flops(jax.jit(f).trace(jnp.ones((3, 3))).jaxpr) == 0
 
+    def test_a_linear_system_is_solved_once(self):
+        """And neither applied nor solved transposed, which it has beside."""
+
+        def f(a, b):
+            product = lambda x: a @ x  # noqa: E731
+            solve = lambda _, b: a @ (a @ b)  # noqa: E731
+            return jax.lax.custom_linear_solve(product, b, solve, solve)
+
+        a, b = jnp.eye(4), jnp.ones(4)
+        assert product_flops(jax.jit(f).trace(a, b).jaxpr) == 2 * (2 * 4 * 4)
+
     def test_convolution(self):
         def f(x, w):
             return jax.lax.conv_general_dilated(x, w, (1, 1), "VALID")

@@ -62,7 +62,9 @@ def test_the_gradient(target, cell, place):
     product = 2 * T * B * GATES[cell] * H / devices
     # On a GPU the steps are formed once more, all at once; the input's product is not.
     again = product * H if target == "h100" else 0
-    assert report.flops == 3 * product * (F + H) + again
+    exact = 3 * product * (F + H) + again
+    # A bias may be the kernel of one more input.
+    assert exact <= report.flops <= exact + 3 * product
 
 
 @on(*TARGETS)
@@ -108,11 +110,12 @@ def test_a_collective_in_a_loop_is_seen(target):
 
 
 @on("v5e:2x2")
-def test_the_default_is_estimated_no_dearer_than_the_others(target):
+@every_cell
+def test_the_default_is_estimated_no_dearer_than_the_others(target, cell):
     """In cycles of the whole program; `benchmarks aot` has the table."""
 
     def cycles(schedule):
-        program = value_and_grad(rnnjax.lstm(H, schedule=schedule))
+        program = value_and_grad(CELLS[cell](H, schedule=schedule))
         return aot.compile_for(*program, target).report.cycles
 
     default = cycles(Schedule())
@@ -133,7 +136,7 @@ def test_the_schedule_is_chosen_for_the_target(target):
 
     aot.compile_for(f, args, target)
     assert chosen[0].backend == "scan"
-    assert "not tpu" in str(chosen[0])
+    assert "estimates for a v5e, measured nowhere" in str(chosen[0])
     assert rnnjax.explain(rnn, *args).backend == "fused"
 
 

@@ -1,0 +1,154 @@
+"""The suite `aot`, the rented machine, the record of devices that kernels ran on."""
+
+import json
+import re
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from benchmarks import __main__ as command_line
+from benchmarks import _device_tests, _run
+from benchmarks._compare import Case
+from benchmarks.suites import MEASURED, SUITES
+from benchmarks.suites.aot import LAYERS, TARGETS, Aot
+from rnnjax.kernels._device import PASSED
+
+ROOT = Path(__file__).parents[2]
+
+REPORT = """<testsuites><testsuite tests="5" failures="1" errors="1" skipped="1"
+time="12.5"><testcase classname="tests.a" name="one"/><testcase classname="tests.a"
+name="two"><failure/></testcase><testcase classname="tests.a" name="three"><error/>
+</testcase><testcase classname="tests.a" name="four"><skipped/></testcase><testcase
+classname="tests.a" name="five"/></testsuite></testsuites>"""
+
+
+def dry(tmp_path, **options):
+    return _run.run(Aot(dry_run=True, output=tmp_path, **options))["cases"]
+
+
+def test_a_compiler_that_is_not_installed_is_a_named_row(tmp_path, monkeypatch):
+    monkeypatch.setattr("rnnjax._extras.find_spec", lambda name: None)
+    case, data_parallel = dry(
+        tmp_path, targets=("v5e:2x2",), directions=("value_and_grad",)
+    )
+    names = [row["name"] for row in case["rows"]]
+    assert names[:3] == ["default", "hoisted", "deferred"]
+    assert "product in the loop" in names
+    for row in (*case["rows"], *data_parallel["rows"]):
+        assert "libtpu, which is not installed" in row["note"]
+
+
+@pytest.mark.skipif(find_spec("libtpu") is None, reason="libtpu is not installed")
+def test_rows_have_what_the_compiler_says(tmp_path):
+    case, data_parallel = dry(
+        tmp_path,
+        cells=("simple",),
+        targets=("v5e:2x2",),
+        directions=("value_and_grad",),
+    )
+    rows = {row["name"]: row for row in case["rows"]}
+    for name in ("default", "hoisted", "deferred", "product in the loop"):
+        assert rows[name]["cycles"] > 0
+        assert rows[name]["trips"] == [3, 3]
+    assert rows["default"]["bound"] == "latency"
+    assert "all-reduce" in data_parallel["rows"][1]["note"]
+
+
+def test_the_summary_compares_the_default_with_the_fewest():
+    rows = [{"name": n, "cycles": c} for n, c in (("default", 12), ("deferred", 10))]
+    labels = {"cell": "lstm", "shape": "1,1,1,1", "target": "v5e:2x2"}
+    found = Aot().summary([Case(labels, rows, "default")])
+    assert found.rows[0]["fewest"] == "deferred"
+    (remark,) = found.remarks
+    assert "estimated at 1.20 times the cycles of 'deferred'" in remark
+
+
+def test_cells_are_named():
+    with pytest.raises(ValueError, match="Expected --cells among lstm, gru"):
+        Aot(cells=("elman",))
+    assert "aot" in SUITES
+    assert "aot" not in MEASURED
+
+
+def test_the_committed_results_have_every_cell_and_target():
+    found = set()
+    for path in (ROOT / "benchmarks/results").glob("aot-*.json"):
+        result = json.loads(path.read_text())
+        assert result["settings"]["all"]
+        assert result["machine"]["date"]
+        versions = result["machine"]["versions"]
+        for package in ("jax", "libtpu", "jax-cuda12-pjrt"):
+            assert re.fullmatch(r"[\d.]+", versions[package])
+        found |= {
+            (case["labels"]["cell"], case["labels"]["target"])
+            for case in result["cases"]
+        }
+    assert found == {(cell, target) for cell in LAYERS for target in TARGETS}
+
+
+class TestRented:
+    @pytest.fixture
+    def pytest_runs(self, monkeypatch):
+        """Pytest, as if it had run on a GPU."""
+        calls = []
+
+        def python(*arguments, **variables):
+            calls.append((arguments, variables))
+            for argument in arguments:
+                if argument.startswith("--junit-xml="):
+                    Path(argument.partition("=")[2]).write_text(REPORT)
+            return subprocess.CompletedProcess(arguments, 0, "gpu NVIDIA H100 PCIe\n")
+
+        monkeypatch.setattr(_device_tests, "_python", python)
+        return calls
+
+    def test_counts(self, pytest_runs):
+        assert _device_tests.run(dry_run=False) == {
+            "platform": "gpu",
+            "device": "NVIDIA H100 PCIe",
+            "passed": 2,
+            "failed": 2,
+            "skipped": 1,
+            "seconds": 12.5,
+            "names": ["tests.a::two", "tests.a::three"],
+        }
+        arguments, variables = pytest_runs[1]
+        assert variables == {"RNNJAX_TEST_PLATFORM": "gpu"}
+        assert "device and not slow" in arguments
+
+    def test_pytest_that_does_not_run(self, monkeypatch):
+        done = subprocess.CompletedProcess((), 1, "cpu cpu", "No module named pytest")
+        monkeypatch.setattr(_device_tests, "_python", lambda *a, **v: done)
+        with pytest.raises(RuntimeError, match="pytest did not run.*No module named"):
+            _device_tests.run(dry_run=False)
+
+    def test_tests_and_suites_are_one_json_and_one_page(self, pytest_runs, tmp_path):
+        arguments = f"--tests --dry-run --suites devices --output {tmp_path}"
+        with pytest.raises(SystemExit, match="failed: tests"):
+            command_line.main(arguments.split())
+        (stored,) = tmp_path.glob("all-*-dry-run.json")
+        report = json.loads(stored.read_text())
+        assert report["tests"]["failed"] == 2
+        assert [r["suite"] for r in report["results"]] == ["devices"]
+        page = stored.with_suffix(".html").read_text()
+        assert "2 passed, 2 failed, 1 skipped (NVIDIA H100 PCIe, 12 s)" in page
+        assert "tests.a::three" in page
+
+    @pytest.mark.slow
+    def test_the_device_tests_run_on_this_cpu(self):
+        found = _device_tests.run(dry_run=True)
+        assert found["platform"] == "cpu"
+        assert found["passed"] == 3
+        assert not found["failed"]
+
+
+def test_kernels_are_taken_by_themselves_only_where_a_passed_run_is_on_record():
+    """`PASSED` is what an installation has of the results in this repository."""
+    on_record = set()
+    for path in (ROOT / "benchmarks/results").glob("all-*.json"):
+        tests = json.loads(path.read_text()).get("tests") or {"platform": "cpu"}
+        if tests["platform"] == "tpu" and tests["passed"] and not tests["failed"]:
+            on_record.add(tests["device"])
+    assert on_record >= PASSED
