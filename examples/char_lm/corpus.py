@@ -35,7 +35,7 @@ DEV_CHARACTERS = 250_000
 MINIMUM_CHARACTERS = 2_000
 EXTRACTION_VERSION = 1
 
-_SKIPPED_FOLDERS = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
+SKIPPED_FOLDERS = {"site-packages", "dist-packages", "test", "tests", "idle_test"}
 _PARAGRAPH_BREAK = re.compile(r"\n\s*\n")
 _STATEMENTS = (ast.stmt, ast.excepthandler, ast.match_case)
 
@@ -210,10 +210,10 @@ def extract_modules(roots: dict[str, Path]) -> dict[str, str]:
     for package, root in roots.items():
         for path in sorted(root.rglob("*.py")):
             relative = path.relative_to(root)
-            if _SKIPPED_FOLDERS.intersection(relative.parts):
+            if SKIPPED_FOLDERS.intersection(relative.parts):
                 continue
             paragraphs = []
-            for docstring in _docstrings(path):
+            for docstring in docstrings(path):
                 for paragraph in _PARAGRAPH_BREAK.split(docstring):
                     words = " ".join(paragraph.split())
                     if words and words not in seen:
@@ -225,7 +225,8 @@ def extract_modules(roots: dict[str, Path]) -> dict[str, str]:
     return modules
 
 
-def _docstrings(path: Path) -> Iterator[str]:
+def docstrings(path: Path) -> Iterator[str]:
+    """Yields the docstrings of a file of Python, which is read and never run."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Invalid escapes in other people's code.
@@ -264,7 +265,8 @@ def _statement_docstrings(node: ast.AST) -> Iterator[str]:
             yield from _statement_docstrings(child)
 
 
-def _package_roots() -> dict[str, Path]:
+def package_roots() -> dict[str, Path]:
+    """The folders of the standard library and of the packages of the corpus."""
     roots = {"stdlib": Path(sysconfig.get_paths()["stdlib"])}
     for name in PACKAGES:
         spec = importlib.util.find_spec(name)
@@ -279,7 +281,7 @@ def _package_roots() -> dict[str, Path]:
 
 def _cached_modules(versions: dict[str, str]) -> dict[str, str]:
     """Extracts once per set of versions; a damaged or stale cache is made anew."""
-    roots = _package_roots()
+    roots = package_roots()
     key = json.dumps(
         [EXTRACTION_VERSION, versions, {k: str(v) for k, v in roots.items()}],
         sort_keys=True,

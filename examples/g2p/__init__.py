@@ -1,0 +1,1 @@
+"""How English words are spoken: ``python -m examples.g2p --help``."""

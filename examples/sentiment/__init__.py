@@ -1,0 +1,1 @@
+"""Whether a film review is for or against: ``python -m examples.sentiment --help``."""

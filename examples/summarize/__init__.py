@@ -1,0 +1,1 @@
+"""The first line of a docstring, from the rest: ``python -m examples.summarize``."""

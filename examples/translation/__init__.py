@@ -1,0 +1,1 @@
+"""Verses from English to Spanish: ``python -m examples.translation --help``."""
