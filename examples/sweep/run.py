@@ -1,4 +1,4 @@
-"""From the first trial to the pictures: search, report, and the command to go on with."""
+"""From the first trial to the pictures, and the command to go on with."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def open_study(config: Config) -> optuna.Study:
         load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=config.unpruned),
     )
-    # A seed of its own for each process and each resumption: none draws what another did.
+    # A seed for each process and each resumption: none draws what another drew.
     seed = config.seed + config.worker + 1000 * len(study.trials)
     study.sampler = optuna.samplers.TPESampler(seed=seed)
     give_back(study)

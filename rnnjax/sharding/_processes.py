@@ -6,6 +6,9 @@ import os
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 
 class Processes(NamedTuple):
@@ -63,6 +66,25 @@ def initialize(
                 f"JAX_NUM_PROCESSES and JAX_PROCESS_ID for every process."
             ) from error
     return Processes(jax.process_index(), jax.process_count())
+
+
+def barrier() -> None:
+    """Waits until every process has come here.
+
+    Such as after one of them made a folder that the others will look into.
+
+    Example: one process waits for nobody.
+      >>> from rnnjax import sharding
+      >>> sharding.barrier()
+    """
+    count = jax.device_count()
+    mesh = jax.make_mesh((count,), ("all",), (AxisType.Auto,))
+    ones = jax.make_array_from_callback(
+        (count,),
+        NamedSharding(mesh, PartitionSpec("all")),
+        lambda index: np.ones(count, np.int32)[index],
+    )
+    jax.block_until_ready(jax.jit(jnp.sum)(ones))
 
 
 def _given(value: int | None, variable: str) -> int | None:
