@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import jax
+import numpy as np
 import rich.console
 
 from rnnjax import sharding
@@ -44,7 +45,7 @@ def spread(
 
     Args:
         state: a `TrainState`, the same in every process.
-        batches: batch ``k`` is ``batches[k]``, leaves ``[T, B, ...]``.
+        batches: batch ``k`` is ``batches[k]``, leaves ``[T, B, ...]`` or ``[B]``.
         batch_size: ``B``.
 
     Raises:
@@ -52,20 +53,40 @@ def spread(
     """
     mesh = sharding.mesh("data=*")
     try:
-        return sharding.shard_state(state, mesh), _Share(batches, mesh, batch_size)
+        rows = sharding.process_rows(batch_size, mesh)
+        state = sharding.shard_state(state, mesh)
     except ValueError as error:
         raise InputError(f"--distributed --batch-size: {error}") from error
+    kind = _Batches if hasattr(batches, "__len__") else _Endless
+    return state, kind(batches, batch_size, rows, mesh)
 
 
-class _Share:
-    """The rows of this process, as its part of the whole batches."""
+class _Endless:
+    """Of every batch the rows of this process, as its part of the whole."""
 
-    def __init__(self, batches: Sequence[Any], mesh, batch_size: int):
+    def __init__(self, batches: Sequence[Any], batch_size: int, rows, mesh):
         self.batches = batches
+        self.batch_size = batch_size
+        self.rows = rows
         self.mesh = mesh
-        self.rows = sharding.process_rows(batch_size, mesh)
 
-    def __getitem__(self, step: int) -> Any:
-        """Batch ``step``, split over the mesh."""
-        mine = jax.tree.map(lambda leaf: leaf[:, self.rows], self.batches[step])
-        return sharding.shard_batch(mine, self.mesh)
+    def __getitem__(self, number: int) -> Any:
+        """That batch, split over the mesh."""
+        return jax.tree.map(self._share, self.batches[number])
+
+    def _share(self, leaf: np.ndarray) -> jax.Array:
+        axis = min(leaf.ndim - 1, 1)
+        if leaf.shape[axis] != self.batch_size:
+            raise InputError(
+                f"--distributed: expected batches of --batch-size {self.batch_size}, "
+                f"on axis 1 of [T, B, ...] or alone in [B], got shape {leaf.shape}."
+            )
+        mine = np.take(leaf, self.rows, axis)
+        return sharding.shard_batch(mine, self.mesh, rows=axis)
+
+
+class _Batches(_Endless):
+    """The same, where their number is known."""
+
+    def __len__(self) -> int:
+        return len(self.batches)

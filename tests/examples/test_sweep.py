@@ -14,7 +14,7 @@ from examples.char_lm.config import Config as CharLM
 from examples.char_lm.train import load_text
 from examples.common.errors import InputError
 from examples.sweep import report, search
-from examples.sweep.config import RANGES, Config, parse
+from examples.sweep.config import RANGES, Config
 from examples.sweep.run import main
 
 CONSOLE = rich.console.Console(quiet=True)
@@ -135,13 +135,13 @@ def test_processes_share_a_study(config, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--hidden-size 64 32", "--hidden-size the least value first"),
-        ("--dropout 0 1", "--dropout in"),
-        ("--characters 100", "--characters of at least"),
-        ("--learning-rate 0 1", "--learning-rate above 0"),
-        ("--worker -1", "--worker at least 0"),
+        ({"hidden_size": (64, 32)}, "--hidden-size the least value first"),
+        ({"dropout": (0.0, 1.0)}, "--dropout in"),
+        ({"characters": 100}, "--characters of at least"),
+        ({"learning_rate": (0.0, 1.0)}, "--learning-rate above 0"),
+        ({"worker": -1}, "--worker at least 0"),
     ],
 )
 def test_bad_settings_are_named(options, message):
     with pytest.raises(InputError, match=message):
-        parse(options.split())
+        Config(**options)
