@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +27,7 @@ def initialize(
     coordinator: str | None = None,
     num_processes: int | None = None,
     process_id: int | None = None,
+    **options: Any,
 ) -> Processes:
     """Connects this process with its peers, by `jax.distributed.initialize`.
 
@@ -39,6 +40,8 @@ def initialize(
       coordinator: ``host:port`` of process 0; None where JAX finds it.
       num_processes: how many there are.
       process_id: the number of this one.
+      **options: others of `jax.distributed.initialize`, such as
+        ``heartbeat_timeout_seconds``: after how long a silent process counts as dead.
 
     Returns:
       `Processes`.
@@ -57,7 +60,9 @@ def initialize(
         num_processes = _given(num_processes, "JAX_NUM_PROCESSES")
         process_id = _given(process_id, "JAX_PROCESS_ID")
         try:
-            jax.distributed.initialize(coordinator, num_processes, process_id)
+            jax.distributed.initialize(
+                coordinator, num_processes, process_id, **options
+            )
         except (ValueError, RuntimeError) as error:
             raise RuntimeError(
                 f"initialize: expected to find the other processes, but JAX says: "
