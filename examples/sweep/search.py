@@ -179,10 +179,10 @@ def run_trial(config: Config, text: Text, trial: optuna.Trial) -> float:
 
 def describe(study: optuna.Study, trial: FrozenTrial, trials: int) -> str:
     """One line about a trial that ended."""
-    if trial.value is None:
-        score = "pruned"
-    else:
-        score = f"{trial.value:.3f} bits per character"
+    # Of a pruned trial Optuna keeps the last look as its value.
+    score = "diverged" if trial.value is None else f"{trial.value:.3f} bits"
+    if trial.state == TrialState.PRUNED:
+        score += ", pruned"
     drawn = ", ".join(
         f"{name} {value:.3g}" if isinstance(value, float) else f"{name} {value}"
         for name, value in trial.params.items()

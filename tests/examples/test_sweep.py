@@ -96,11 +96,14 @@ def test_the_worse_are_pruned_and_a_bad_number_too(config, monkeypatch):
     study = search.search(config, text, CONSOLE)
     states = [trial.state for trial in study.trials]
     assert states.count(TrialState.PRUNED) >= 1
+    pruned = study.trials[states.index(TrialState.PRUNED)]
+    assert "bits, pruned; hidden_size" in search.describe(study, pruned, 8)
     assert len(states) == 8
     shares = report.importances(study)
     assert set(shares) == set(RANGES.split())
     assert max(shares, key=shares.__getitem__) == "learning_rate"
-    best = min(t.params["learning_rate"] for t in study.trials if t.value)
+    finished = study.get_trials(states=(TrialState.COMPLETE,))
+    best = min(trial.params["learning_rate"] for trial in finished)
     assert study.best_params["learning_rate"] == best
 
 
