@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import jax
-import rich.console
 
+from examples.common import distributed
 from examples.common.machine import describe_machine, describe_versions
 from rnnjax.training import read_metrics
 
@@ -26,12 +26,16 @@ def run(config: Config) -> dict:
     Returns:
         What is also written to ``result.json``.
     """
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    if config.distributed:
+        distributed.join()
+    console = distributed.console()
     text = load_text(config)
     console.print(describe(text.corpus))
     model = build_model(config, text.vocabulary.size)
     fitted = train(config, text, model, console)
     params = fitted.state.params
+    if config.distributed:  # from here on every process is by itself
+        params = jax.device_get(params)
 
     evaluate = make_evaluator(model, text.vocabulary)
     dev_bits = evaluate(params, text.dev)
@@ -53,7 +57,8 @@ def run(config: Config) -> dict:
     }
     sample = print_sample(config, text, model, params, console)
     console.print(f"\n{report.result_table(result)}\n")
-    write_results(config, result, sample)
+    if distributed.is_first():
+        write_results(config, result, sample)
     console.print(f"Everything is in {config.output}/")
     return result
 
