@@ -115,8 +115,8 @@ def split(config: Config, values: np.ndarray, path: Path) -> Split:
 
 
 def first_origin(config: Config) -> int:
-    """The first step that can be foretold: a week before all of its past is known."""
-    return config.week + config.past
+    """The first step of which all that is read, and that a week before it, is known."""
+    return config.week + max(config.past, config.day)
 
 
 def origins(config: Config, begin: int, end: int) -> np.ndarray:
@@ -131,36 +131,41 @@ class Windows:
     Attributes:
         config: the settings.
         scaled: float32 ``[N]``.
+        changes: float32 ``[N]``, how each value differs from that a week before, in
+            units of the typical change; 0 in the first week.
         seasons: float32 ``[N, 8]``, the place of each step in day and week.
+        change: the typical change.
     """
 
     config: Config
     scaled: np.ndarray
+    changes: np.ndarray
     seasons: np.ndarray
+    change: float
 
     def __call__(self, firsts: np.ndarray) -> dict[str, np.ndarray]:
         """The windows whose forecasts begin at ``firsts [B]``, time-major.
 
-        ``past [P, B, 10]``: the values, those a week before, and their seasons.
-        ``coming [T, B, 10]``: of the steps to foretell all that is known beforehand:
-        the values a day and a week before, and their seasons. ``base [T, B]``: what is
-        foretold if nothing is learned, the value a week before, moved by how the last
-        known value differs from that a week before it. ``targets [T, B]``.
+        ``past [P, B, 10]``: the values, their changes and seasons. ``coming [T, B,
+        10]``: of the steps to foretell what is known beforehand, the values a week
+        before, the changes a day before, and the seasons. ``base [T, B]``: what is
+        foretold if nothing is learned, the value a week before and the last change.
+        ``targets [T, B]``.
         """
-        day, week = self.config.day, self.config.week
         before = firsts + np.arange(-self.config.past, 0)[:, None]
         after = firsts + np.arange(self.config.horizon)[:, None]
-        moved = self.scaled[firsts - 1] - self.scaled[firsts - 1 - week]
-        base = self.scaled[after - week] + moved
+        week_ago = self.scaled[after - self.config.week]
+        last = self.changes[firsts - 1]
+        # Relative to the last change, so that its level need not be learned.
         return {
-            "past": self._features(before, self.scaled[before], before - week),
-            "coming": self._features(after, self.scaled[after - day], after - week),
-            "base": base,
+            "past": self._features(before, self.scaled[before], before, last),
+            "coming": self._features(after, week_ago, after - self.config.day, last),
+            "base": week_ago + last * np.float32(self.change),
             "targets": self.scaled[after],
         }
 
-    def _features(self, steps, values, lagged):
-        pair = np.stack([values, self.scaled[lagged]], axis=-1)
+    def _features(self, steps, values, of_changes, last):
+        pair = np.stack([values, self.changes[of_changes] - last], axis=-1)
         return np.concatenate([pair, self.seasons[steps]], axis=-1)
 
 
@@ -168,13 +173,22 @@ def make_windows(config: Config, series: Split) -> tuple[Windows, float, float]:
     """The windows, and the mean and deviation of the training part."""
     known = series.values[: series.dev]
     mean, deviation = float(known.mean()), float(max(known.std(), 1e-12))
-    steps = np.arange(len(series.values))
+    scaled = (series.values - mean) / deviation
+    differences = np.zeros_like(scaled)
+    differences[config.week :] = scaled[config.week :] - scaled[: -config.week]
+    change = float(max(differences[config.week : series.dev].std(), 1e-6))
+    steps = np.arange(len(scaled))
     waves = [
         wave(2 * np.pi * harmonic * steps / season)
         for season in (config.day, config.week)
         for harmonic in (1, 2)
         for wave in (np.sin, np.cos)
     ]
-    scaled = ((series.values - mean) / deviation).astype(np.float32)
-    seasons = np.stack(waves, axis=-1).astype(np.float32)
-    return Windows(config, scaled, seasons), mean, deviation
+    windows = Windows(
+        config,
+        scaled.astype(np.float32),
+        (differences / change).astype(np.float32),
+        np.stack(waves, axis=-1).astype(np.float32),
+        change,
+    )
+    return windows, mean, deviation

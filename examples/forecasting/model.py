@@ -26,29 +26,37 @@ def build(config: Config) -> seq2seq.EncoderDecoder:
         cell(config.hidden_size),
         rnnjax.dropout(config.dropout),
         rnnjax.dense(config.hidden_size, jax.nn.relu),
-        rnnjax.dense(len(LEVELS)),
+        rnnjax.dense(len(LEVELS), kernel_init=rnnjax.initializers.zeros),
     )
     return seq2seq.encoder_decoder(cell(config.hidden_size), decoder, bridges.dense())
 
 
-def quantiles(model: seq2seq.EncoderDecoder, params, batch, key=None):
-    """The quantiles ``[T, B, Q]``: what is foretold anyway, and what was learned."""
-    _, correction = model.unroll(params, batch["past"], batch["coming"], key=key)
-    return batch["base"][..., None] + correction
+def quantiles(model: seq2seq.EncoderDecoder, change: float, params, batch, key=None):
+    """The quantiles ``[T, B, Q]``: what is foretold anyway, and what was learned.
+
+    Args:
+        model: the network.
+        change: the typical change from week to week, the unit of what is learned.
+        params: of the network.
+        batch: of `examples.forecasting.data.Windows`.
+        key: randomness of dropout, in training.
+    """
+    _, learned = model.unroll(params, batch["past"], batch["coming"], key=key)
+    return batch["base"][..., None] + change * learned
 
 
-def make_loss(model: seq2seq.EncoderDecoder):
+def make_loss(model: seq2seq.EncoderDecoder, change: float):
     """The pinball loss of all levels, for `rnnjax.training`."""
 
     def loss(params, carry, batch, key):
-        foretold = quantiles(model, params, batch, key)
+        foretold = quantiles(model, change, params, batch, key)
         value, metrics = losses.quantile(foretold, batch["targets"], levels=LEVELS)
         return value, (carry, metrics)
 
     return loss
 
 
-def make_forecaster(model: seq2seq.EncoderDecoder):
+def make_forecaster(model: seq2seq.EncoderDecoder, change: float):
     """A compiled function ``(params, batch) -> [T, B, Q]``, quantiles in order.
 
     Sorting makes quantiles that cross into such that do not, and no worse
@@ -57,6 +65,6 @@ def make_forecaster(model: seq2seq.EncoderDecoder):
 
     @jax.jit
     def forecast(params, batch):
-        return jnp.sort(quantiles(model, params, batch), axis=-1)
+        return jnp.sort(quantiles(model, change, params, batch), axis=-1)
 
     return forecast

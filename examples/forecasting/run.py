@@ -43,11 +43,11 @@ def run(config: Config) -> dict:
     if not config.resume:
         set_aside(config.output)
     windows, mean, deviation = make_windows(config, series)
-    model, params, history, seconds = train(config, series, windows, sources, console)
+    trained = train(config, series, windows, sources, console)
 
     firsts = origins(config, series.test, len(series.values))
-    forecast = make_forecaster(model)
-    parts = [forecast(params, batch) for batch in in_batches(windows, firsts)]
+    forecast = make_forecaster(trained.model, windows.change)
+    parts = [forecast(trained.params, batch) for batch in in_batches(windows, firsts)]
     quantiles = np.concatenate(parts, axis=1).astype(np.float64) * deviation + mean
     actual = series.values[firsts + np.arange(config.horizon)[:, None]]
     naive = naive_forecasts(config, series.values, firsts)
@@ -63,8 +63,9 @@ def run(config: Config) -> dict:
         config=config,
         presets=PRESETS,
         data=sources,
-        training_seconds=seconds,
+        training_seconds=trained.seconds,
         rows=rows(config, errors, shares),
+        steps_chosen=trained.steps,
         forecasts=len(firsts),
         mae_by_horizon={k: np.round(v, 1).tolist() for k, v in errors.items()},
         below_at_every_horizon=beaten_everywhere(errors, OURS),
@@ -74,7 +75,7 @@ def run(config: Config) -> dict:
     )
     for nominal, share in result["coverage"].items():
         console.print(f"the {float(nominal):.0%} interval holds {share:.1%} of values")
-    draw(config, history, errors, series, firsts, quantiles, forecasts)
+    draw(config, trained.history, errors, series, firsts, quantiles, forecasts)
     console.print(f"Everything is in {config.output}/")
     return result
 
@@ -136,6 +137,7 @@ def draw(config, history, errors, series, firsts, quantiles, forecasts) -> None:
         [OURS, *(name for name in errors if name != OURS)],
         x="steps ahead",
         y_label="mean absolute error on the test part",
+        log=True,
         path=config.output / "errors.png",
     )
     middle = len(firsts) // 2

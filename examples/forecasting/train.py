@@ -1,15 +1,16 @@
-"""The training: random windows of the training part, the best state by the next."""
+"""The training: random windows, their number of steps by the development part."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import optax
 import rich.console
 
-from rnnjax import training
+from rnnjax import seq2seq, training
 
 from ..common.config import as_json
 from .config import RESUMABLE, Config
@@ -52,49 +53,86 @@ def in_batches(windows: Windows, firsts: np.ndarray) -> list[dict[str, np.ndarra
     ]
 
 
+class Trained(NamedTuple):
+    """What a training leaves.
+
+    Attributes:
+        model: the network.
+        params: those to forecast with.
+        history: the records of the training with a development part.
+        steps: after which the development part was foretold best.
+        seconds: of all training.
+    """
+
+    model: seq2seq.EncoderDecoder
+    params: dict
+    history: list[dict]
+    steps: int
+    seconds: float
+
+
 def train(
     config: Config,
     series: Split,
     windows: Windows,
     sources: list[str],
     console: rich.console.Console,
-):
-    """Trains and returns model, parameters of the best state, records and seconds."""
+) -> Trained:
+    """Finds the number of steps on the development part, then trains on both parts.
+
+    What is nearest to the test part is the development part. It would be lost to a
+    training that ends with the choice.
+    """
     model = build(config)
-    firsts = origins(config, 0, series.dev)
-    dev = in_batches(windows, origins(config, series.dev, series.test))
+    choice = fit(config, model, windows, sources, console, series.dev, series.test)
+    best = choice.best.step
+    console.print(f"the development part is foretold best after {best} steps")
+    final = fit(config, model, windows, sources, console, series.test, None, best)
+    seconds = choice.history[-1]["seconds"] + final.history[-1]["seconds"]
+    return Trained(model, final.state.params, choice.history, best, seconds)
+
+
+def fit(
+    config: Config,
+    model: seq2seq.EncoderDecoder,
+    windows: Windows,
+    sources: list[str],
+    console: rich.console.Console,
+    end: int,
+    dev_end: int | None,
+    steps: int | None = None,
+) -> training.Fitted:
+    """One training on all before ``end``, validated on what lies up to ``dev_end``."""
+    firsts = origins(config, 0, end)
     example = windows(firsts[:1])
-    params = model.init(
-        jax.random.key(config.seed), example["past"][0], example["coming"][0]
-    )
-    loss = make_loss(model)
-    optimizer = make_optimizer(config)
-    state = training.init_state(params, optimizer)
+    key = jax.random.key(config.seed)
+    params = model.init(key, example["past"][0], example["coming"][0])
+    loss, optimizer = make_loss(model, windows.change), make_optimizer(config)
     settings = {k: v for k, v in as_json(config).items() if k not in RESUMABLE}
+    name = "chosen" if dev_end else "final"
     checkpoints = training.Checkpoints(
-        config.output / "checkpoints",
+        config.output / "checkpoints" / name,
         every=config.evaluate_every,
-        best="val_loss",
+        best="val_loss" if dev_end else None,
         config={**settings, "data": sources},
     )
-    fitted = training.fit(
+    dev = in_batches(windows, origins(config, end, dev_end)) if dev_end else None
+    return training.fit(
         loss,
         optimizer,
-        state,
+        training.init_state(params, optimizer),
         Batches(windows, firsts),
-        key=jax.random.fold_in(jax.random.key(config.seed), 1),
-        steps=config.steps,
+        key=jax.random.fold_in(key, 1),
+        steps=steps or config.steps,
         validation=dev,
-        validate_every=config.evaluate_every,
+        validate_every=config.evaluate_every if dev else None,
         log_every=max(config.evaluate_every // 5, 1),
-        logs=[training.MetricsLog(config.output / "metrics.jsonl")],
+        logs=[training.MetricsLog(config.output / f"metrics_{name}.jsonl")],
         progress=console,
         units={"values": lambda batch: batch["targets"].size},
         checkpoints=checkpoints,
-        resume=config.resume,
+        resume="auto" if config.resume else False,
     )
-    best = checkpoints.restore(state, "best").state.params
-    return model, best, fitted.history, fitted.history[-1]["seconds"]
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:

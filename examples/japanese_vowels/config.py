@@ -116,3 +116,6 @@ PRESETS = {
     "smoke": Config(preset="smoke", hidden_size=4, epochs=1, runs=2),
     "full": Config(preset="full", runs=5),
 }
+
+# Options that may differ between a run and the run that resumes it.
+RESUMABLE = frozenset("preset output resume train test seed runs".split())

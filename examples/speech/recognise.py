@@ -17,7 +17,7 @@ from .data import Example, collate, sizes
 from .train import BUCKETS
 
 _END = 0
-"""What the language model ends a transcript with: the blank, which it needs not else."""
+"""What the language model ends a transcript with: the blank, no use of it else."""
 
 
 def log_probabilities(
