@@ -117,7 +117,9 @@ def make_loss(config: Config, namer: Namer):
             key = jax.random.fold_in(key, 0)
         lengths, targets = batch["lengths"], batch["targets"]
         logits = namer.unroll(params, images, batch["inputs"], lengths, key)
-        mask = (jnp.arange(len(targets))[:, None] < lengths) & (targets != UNKNOWN)
+        mask = (jnp.arange(len(targets))[:, None] < lengths[None]) & (
+            targets != UNKNOWN
+        )
         value, metrics = losses.softmax_cross_entropy(logits, targets, mask)
         return value, (carry, metrics)
 

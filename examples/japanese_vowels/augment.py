@@ -31,8 +31,9 @@ def augment(config: Config, key, xs, lengths):
     start = jax.random.uniform(keys[2], (batch,)) * (1 - part) * (lengths - 1)
     span = part * (lengths - 1)
     new_lengths = jnp.clip((span / speed).astype(int) + 1, 1, length)
-    times = start + jnp.arange(length)[:, None] * speed
-    xs = interpolate(xs, jnp.minimum(times, (lengths - 1).astype(times.dtype)))
+    times = start[None] + jnp.arange(length)[:, None] * speed[None]
+    last = (lengths - 1)[None].astype(times.dtype)
+    xs = interpolate(xs, jnp.minimum(times, last))
     offset = jax.random.normal(keys[3], (1, *xs.shape[1:]))
     noise = jax.random.normal(keys[4], xs.shape)
     return xs + config.offset * offset + config.noise * noise, new_lengths

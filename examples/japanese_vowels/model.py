@@ -76,7 +76,7 @@ def deltas(xs, lengths):
     """How each channel changes, ``(x_{t+1} - x_{t-1}) / 2``; 0 at both ends."""
     inner = (xs[2:] - xs[:-2]) / 2
     change = jnp.pad(inner, ((1, 1), (0, 0), (0, 0)))
-    valid = jnp.arange(len(xs))[:, None] < lengths - 1
+    valid = jnp.arange(len(xs))[:, None] < (lengths - 1)[None]
     return jnp.where(valid[..., None], change, 0)
 
 

@@ -22,16 +22,29 @@ from rnnjax import training
 
 from ..common.tables import markdown_table
 from . import data
-from .config import PRESETS, Config
+from .config import Config
 from .model import build
 from .train import batches, make_scorer, make_step
 
 LOG = Path(__file__).parent / "results" / "selection.jsonl"
 FOLDS = 5
 
-# What differs from the first candidate, in the order in which it was thought of.
-BASE = {"epochs": 60}
-FIRST = [
+# What differs from the settings of `START`, in the order in which it was thought of:
+# each alone, and then what helped, together.
+START = Config(
+    hidden_size=64,
+    pool="mean",
+    deltas=True,
+    dropout=0.5,
+    crop=0.6,
+    speed=1.25,
+    noise=0.1,
+    offset=0.1,
+    label_smoothing=0.1,
+    epochs=60,
+    learning_rate=5e-3,
+)
+ALONE = [
     {},
     {"deltas": False},
     {"pool": "mean_max"},
@@ -43,16 +56,19 @@ FIRST = [
     {"crop": 1.0},
     {"crop": 0.4},
     {"speed": 1.0},
-    {"cell": "lstm"},
-    {"num_layers": 2},
-    {"input_dropout": 0.2},
-    {"recurrent_dropout": 0.2},
-    {"dropout": 0.2},
-    {"learning_rate": 2e-3},
-    {"hidden_size": 32},
-    {"label_smoothing": 0.0},
 ]
-CANDIDATES = [({**BASE, **changes}, 1) for changes in FIRST]
+HELPED = {"pool": "max", "noise": 0.3, "offset": 0.3}
+TOGETHER = [
+    {},
+    {"offset": 0.5},
+    {"noise": 0.5},
+    {"cell": "lstm"},
+    {"epochs": 120},
+]
+CANDIDATES = [
+    *((changes, 1) for changes in ALONE),
+    *(({**HELPED, **changes}, 1) for changes in TOGETHER),
+]
 
 
 def cross_validate(config: Config, series: data.Series, repeats: int) -> dict:
@@ -96,7 +112,7 @@ def main() -> None:
         if (changes, repeats) in known:
             continue
         start = time.perf_counter()
-        config = dataclasses.replace(PRESETS["quick"], **changes)
+        config = dataclasses.replace(START, **changes)
         record = {"changes": changes, "repeats": repeats}
         record |= cross_validate(config, series, repeats)
         record["seconds"] = round(time.perf_counter() - start)

@@ -62,7 +62,9 @@ def batches(config: Config, series: Series, seed: int, epoch: int) -> Iterator[d
 def make_step(config: Config, classifier: Classifier, examples: int):
     """The optimiser and the compiled step, for all trainings of these settings."""
     optimizer = make_optimizer(config, examples)
-    return optimizer, training.train_step(make_loss(config, classifier), optimizer)
+    return optimizer, training.train_step(
+        make_loss(config, classifier), optimizer, skip_nonfinite=True
+    )
 
 
 def make_scorer(classifier: Classifier):

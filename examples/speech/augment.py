@@ -43,9 +43,10 @@ def _at_other_speed(config: Config, key, xs, lengths):
     exponent = jax.random.uniform(key, lengths.shape, minval=-1, maxval=1)
     speed = jnp.maximum(config.speed**exponent, lengths / longest)
     new_lengths = jnp.clip((lengths / speed).astype(int), 1, longest)
-    times = jnp.arange(longest)[:, None] * speed
-    before = jnp.clip(times.astype(int), 0, lengths - 1)
-    after = jnp.minimum(before + 1, lengths - 1)
+    times = jnp.arange(longest)[:, None] * speed[None]
+    last = (lengths - 1)[None]
+    before = jnp.clip(times.astype(int), 0, last)
+    after = jnp.minimum(before + 1, last)
     part = jnp.clip(times - before, 0, 1)[..., None]
     first = jnp.take_along_axis(xs, before[..., None], axis=0)
     second = jnp.take_along_axis(xs, after[..., None], axis=0)
@@ -55,8 +56,8 @@ def _at_other_speed(config: Config, key, xs, lengths):
 def _times(key, longest: int, lengths):
     """False in one stretch of each recording, bool ``[T, B]``."""
     place, size = jax.random.uniform(key, (2, *lengths.shape))
-    start = place * lengths
-    end = start + size * _HIDDEN_PART * lengths
+    start = (place * lengths)[None]
+    end = start + (size * _HIDDEN_PART * lengths)[None]
     times = jnp.arange(longest)[:, None]
     return (times < start) | (times >= end)
 
@@ -66,5 +67,5 @@ def _channels(key, batch: int, channels: int):
     place, size = jax.random.uniform(key, (2, batch, 1))
     start = place * channels
     end = start + size * _HIDDEN_CHANNELS
-    places = jnp.arange(channels)
+    places = jnp.arange(channels)[None]
     return (places < start) | (places >= end)
