@@ -11,6 +11,8 @@ EXTRAS = {"matplotlib", "optax", "orbax", "rich", "tyro"}
 def main(arguments: Sequence[str] | None = None) -> None:
     """Trains, evaluates, compares, samples and draws; see ``--help``."""
     try:
+        from rnnjax.training import CheckpointError, CheckpointMismatch
+
         from .config import InputError, parse
         from .run import run
     except ModuleNotFoundError as error:
@@ -22,7 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     try:
         run(parse(arguments))
-    except (FileNotFoundError, InputError) as error:
+    except (
+        CheckpointError,
+        CheckpointMismatch,
+        FileNotFoundError,
+        InputError,
+    ) as error:
         sys.exit(f"error: {error}")
 
 

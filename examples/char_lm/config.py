@@ -48,6 +48,9 @@ class Config:
     layer_norm: bool = False
     """Layer normalisation inside the recurrence."""
 
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Type of the computation; parameters, cell states and losses stay float32."""
+
     dropout: float = 0.0
     """Probability of dropping a feature, before and after each recurrent layer."""
 

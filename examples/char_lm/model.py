@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import jax.numpy as jnp
 import numpy as np
 
 import rnnjax
@@ -31,15 +32,16 @@ def build_model(config: Config, vocabulary_size: int) -> rnnjax.RNN:
     if not callable(cell) or not hasattr(rnnjax.cells, config.cell):
         known = ", ".join(c for c in rnnjax.cells.__all__ if hasattr(rnnjax, c))
         raise InputError(f"Expected --cell one of {known}; got {config.cell!r}.")
+    dtype = jnp.dtype(config.dtype)
     options = {"layer_norm": True} if config.layer_norm else {}
-    layers = [rnnjax.embed(vocabulary_size, config.embedding_size)]
+    layers = [rnnjax.embed(vocabulary_size, config.embedding_size, dtype=dtype)]
     for _ in range(config.num_layers):
         if config.dropout:
             layers.append(rnnjax.dropout(config.dropout))
-        layers.append(cell(config.hidden_size, **options))
+        layers.append(cell(config.hidden_size, dtype=dtype, **options))
     if config.dropout:
         layers.append(rnnjax.dropout(config.dropout))
-    return rnnjax.stack(*layers, rnnjax.dense(vocabulary_size))
+    return rnnjax.stack(*layers, rnnjax.dense(vocabulary_size, dtype=dtype))
 
 
 def make_evaluator(model: rnnjax.RNN, vocabulary: Vocabulary):

@@ -1,8 +1,7 @@
-"""What a run leaves behind: metrics as JSONL, a progress bar, a table, a picture."""
+"""What a run leaves behind: a table, a picture."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,62 +9,8 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import rich.console
-import rich.progress
 
 from examples.common.tables import markdown_table
-
-
-class MetricsLog:
-    """Appends one JSON object a line; on resume, drops what came after the checkpoint.
-
-    Args:
-        path: the file.
-        from_step: lines of later steps are dropped; 0 starts the file anew.
-    """
-
-    def __init__(self, path: Path, from_step: int = 0):
-        self.path = path
-        kept = [r for r in read_metrics(path) if r["step"] <= from_step and from_step]
-        path.write_text("".join(json.dumps(r) + "\n" for r in kept))
-
-    def write(self, **record) -> None:
-        """Appends a record and flushes it."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
-
-
-def read_metrics(path: Path) -> list[dict]:
-    """Returns the records of a JSONL file; none if there is no file."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line]
-
-
-def progress_bar(console: rich.console.Console) -> rich.progress.Progress:
-    """A live bar: step, loss, bits per character, characters/s, time left."""
-    return rich.progress.Progress(
-        rich.progress.TextColumn("[bold]{task.description}"),
-        rich.progress.BarColumn(),
-        rich.progress.MofNCompleteColumn(),
-        rich.progress.TextColumn("loss {task.fields[loss]:.3f}"),
-        rich.progress.TextColumn("[green]{task.fields[bits]:.3f} bits/char"),
-        rich.progress.TextColumn("{task.fields[rate]:,.0f} chars/s"),
-        rich.progress.TimeElapsedColumn(),
-        rich.progress.TextColumn("left"),
-        rich.progress.TimeRemainingColumn(),
-        console=console,
-    )
-
-
-def add_training_task(
-    bar: rich.progress.Progress, name: str, steps: int, done: int
-) -> rich.progress.TaskID:
-    """Starts the bar, at ``done`` of ``steps``."""
-    unknown = float("nan")
-    return bar.add_task(
-        name, total=steps, completed=done, loss=unknown, bits=unknown, rate=0.0
-    )
 
 
 def result_table(result: dict) -> str:
@@ -85,20 +30,20 @@ def plot_learning_curve(
     """Draws bits per character against characters read, with baselines as levels.
 
     Args:
-        metrics: records with ``characters`` and ``train_bits`` or ``dev_bits``.
+        metrics: records with ``characters`` and ``bits`` or ``dev_bits``.
         baselines: bits per character of the held-out text, by name.
         path: where the PNG goes.
         title: what stands above the picture.
     """
     figure, axes = plt.subplots(figsize=(8, 4.6), dpi=120, layout="constrained")
     for name, style in (
-        ("train_bits", {"color": "tab:blue", "alpha": 0.45, "linewidth": 1.0}),
+        ("bits", {"color": "tab:blue", "alpha": 0.45, "linewidth": 1.0}),
         ("dev_bits", {"color": "tab:red", "marker": "o", "markersize": 3.5}),
         ("test_bits", {"color": "black", "marker": "*", "markersize": 12, "ls": ""}),
     ):
         points = [(r["characters"], r[name]) for r in metrics if name in r]
         if points:
-            label = {"train_bits": "training", "dev_bits": "development"}.get(
+            label = {"bits": "training", "dev_bits": "development"}.get(
                 name, f"held out: {points[-1][1]:.3f}"
             )
             axes.plot(*zip(*points, strict=True), label=label, **style)

@@ -8,6 +8,7 @@ import jax
 import rich.console
 
 from examples.common.machine import describe_machine, describe_versions
+from rnnjax.training import read_metrics
 
 from . import baselines, report, sampling
 from .config import Config
@@ -29,27 +30,28 @@ def run(config: Config) -> dict:
     text = load_text(config)
     console.print(describe(text.corpus))
     model = build_model(config, text.vocabulary.size)
-    state, seconds = train(config, text, model, console)
+    fitted = train(config, text, model, console)
+    params = fitted.state.params
 
     evaluate = make_evaluator(model, text.vocabulary)
-    dev_bits = evaluate(state.params, text.dev)
-    test_bits = evaluate(state.params, text.test)
+    dev_bits = evaluate(params, text.dev)
+    test_bits = evaluate(params, text.test)
     console.print("computing the baselines ...")
     result = {
         "config": as_json(config),
         "machine": describe_machine(),
         "versions": describe_versions() | text.corpus.versions,
         "corpus": {"source": text.corpus.source, "sha256": text.corpus.sha256},
-        "parameters": sum(p.size for p in jax.tree.leaves(state.params)),
+        "parameters": sum(p.size for p in jax.tree.leaves(params)),
         "characters": config.steps * config.batch_size * config.window,
-        "training_seconds": round(seconds, 1),
+        "training_seconds": round(fitted.history[-1]["seconds"], 1),
         "held_out_characters": len(text.test),
         "dev_bits": dev_bits,
         "test_bits": test_bits,
         "perplexity": 2**test_bits,
         "baselines": score_baselines(config, text),
     }
-    sample = print_sample(config, text, model, state.params, console)
+    sample = print_sample(config, text, model, params, console)
     console.print(f"\n{report.result_table(result)}\n")
     write_results(config, result, sample)
     console.print(f"Everything is in {config.output}/")
@@ -112,7 +114,7 @@ def write_results(config: Config, result: dict, sample: str) -> None:
     (output / "result.json").write_text(json.dumps(result, indent=2) + "\n")
     if sample:
         (output / "sample.txt").write_text(sample + "\n", encoding="utf-8")
-    metrics = report.read_metrics(output / "metrics.jsonl")
+    metrics = read_metrics(output / "metrics.jsonl")
     end = {"characters": result["characters"], "test_bits": result["test_bits"]}
     title = (
         f"{config.cell}, {config.num_layers} x {config.hidden_size}, "

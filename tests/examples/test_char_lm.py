@@ -16,7 +16,6 @@ from examples.char_lm.__main__ import main
 from examples.char_lm.compare import CompareConfig, compare
 from examples.char_lm.config import PRESETS, Config, parse
 from examples.char_lm.model import build_model, make_evaluator
-from examples.char_lm.report import MetricsLog, markdown_table, read_metrics
 from examples.char_lm.train import (
     build_optimizer,
     initial_state,
@@ -24,6 +23,8 @@ from examples.char_lm.train import (
     set_aside,
     train,
 )
+from examples.common.tables import markdown_table
+from rnnjax.training import CheckpointMismatch, read_metrics
 
 
 @pytest.fixture
@@ -43,11 +44,11 @@ def smoke(text_file, tmp_path):
     )
 
 
-def quiet_train(config, stop_at=None):
+def quiet_train(config, logs=()):
     text = load_text(config)
     model = build_model(config, text.vocabulary.size)
     console = rich.console.Console(quiet=True)
-    return train(config, text, model, console, stop_at)[0]
+    return train(config, text, model, console, logs).state
 
 
 def read_bits(output, name):
@@ -87,7 +88,7 @@ def test_training_changes_every_parameter_and_lowers_the_loss(smoke, cell):
     leaves = map(jax.tree.leaves, (before.params, after.params))
     for old, new in zip(*leaves, strict=True):
         assert not np.array_equal(old, new)
-    bits = read_bits(config.output, "train_bits")
+    bits = read_bits(config.output, "bits")
     assert len(bits) == 60
     assert np.mean(bits[-5:]) < bits[0] - 1
     assert read_bits(config.output, "dev_bits")[0] < bits[0] - 1
@@ -96,9 +97,15 @@ def test_training_changes_every_parameter_and_lowers_the_loss(smoke, cell):
 def test_resume_is_exact_and_only_of_the_same_run(smoke, text_file, tmp_path):
     config = dataclasses.replace(smoke, cell="simple", steps=4, dropout=0.2)
     straight = quiet_train(dataclasses.replace(config, output=tmp_path / "straight"))
-    quiet_train(config, stop_at=2)
+
+    def interrupt(record):
+        if record["step"] == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        quiet_train(config, [interrupt])
     resume = dataclasses.replace(config, resume=True)
-    with pytest.raises(ValueError, match="--hidden-size was 16, is 17"):
+    with pytest.raises(CheckpointMismatch, match="hidden_size: was 16, is 17"):
         quiet_train(dataclasses.replace(resume, hidden_size=17))
 
     resumed = quiet_train(resume)
@@ -106,18 +113,18 @@ def test_resume_is_exact_and_only_of_the_same_run(smoke, text_file, tmp_path):
     for a, b in zip(*map(jax.tree.leaves, (straight, resumed)), strict=True):
         np.testing.assert_array_equal(a, b)
     outputs = (tmp_path / "straight", config.output)
-    for name in ("train_bits", "dev_bits"):
+    for name in ("bits", "dev_bits"):
         bits = [read_bits(output, name) for output in outputs]
         assert bits[0] == bits[1]
-        assert len(bits[0]) == {"train_bits": 4, "dev_bits": 2}[name]
+        assert len(bits[0]) == {"bits": 4, "dev_bits": 2}[name]
 
     text_file.write_text(text_file.read_text() + "more")
-    with pytest.raises(ValueError, match="corpus sha256 was"):
+    with pytest.raises(CheckpointMismatch, match="sha256: was"):
         quiet_train(resume)
 
 
 def test_resume_without_a_checkpoint_says_so(smoke):
-    with pytest.raises(FileNotFoundError, match="--resume: no checkpoint in"):
+    with pytest.raises(FileNotFoundError, match="expected a checkpoint in .* none"):
         quiet_train(dataclasses.replace(smoke, resume=True))
 
 
@@ -220,15 +227,6 @@ def test_comparison_at_equal_time(text_file, tmp_path):
     stored = json.loads((settings.output / "comparison.json").read_text())
     assert stored["rows"] == rows
     assert "| simple |" in (settings.output / "comparison.md").read_text()
-
-
-def test_metrics_log_drops_what_a_resume_does_again(tmp_path):
-    path = tmp_path / "m.jsonl"
-    log = MetricsLog(path)
-    for step in (1, 2, 3):
-        log.write(step=step)
-    MetricsLog(path, from_step=2).write(step=3, again=True)
-    assert read_metrics(path) == [{"step": 1}, {"step": 2}, {"step": 3, "again": True}]
 
 
 def test_markdown_table():
