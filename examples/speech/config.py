@@ -63,10 +63,10 @@ class Config:
     speed: float = 1.15
     """Training examples are read up to so many times faster or slower."""
 
-    epochs: int = 25
+    epochs: int = 12
     """Passes over the training recordings."""
 
-    batch_size: int = 16
+    batch_size: int = 8
     """Recordings between two updates."""
 
     learning_rate: float = 3e-3
@@ -116,7 +116,7 @@ PRESETS = {
         weights=(0.5,),
         insertions=(0.0,),
     ),
-    "full": Config(preset="full", epochs=80),
+    "full": Config(preset="full", epochs=40),
 }
 
 # Options that may differ between a run and the run that resumes it.

@@ -10,6 +10,7 @@ import pytest
 from examples.common.errors import InputError
 from examples.japanese_vowels import data
 from examples.japanese_vowels.augment import augment, interpolate
+from examples.japanese_vowels.baseline import discriminant_analysis, resampled
 from examples.japanese_vowels.config import PRESETS, Config
 from examples.japanese_vowels.model import deltas
 from examples.japanese_vowels.run import main
@@ -129,3 +130,16 @@ def test_options_are_checked():
     with pytest.raises(InputError, match=r"--crop in \(0, 1\]"):
         Config(crop=0.0)
     assert PRESETS["full"].runs == 5
+
+
+def test_discriminant_analysis_tells_straight_lines_apart(tmp_path):
+    xs = np.zeros((8, 6, 1), np.float32)
+    lengths, labels = np.array([6, 5] * 4), np.array([0, 1] * 4)
+    for i in range(8):
+        slope = 1 + 0.01 * i if labels[i] else -1 - 0.01 * i
+        xs[i, : lengths[i], 0] = slope * np.arange(lengths[i])
+    series = data.Series(xs, lengths, labels, ("down", "up"))
+    assert resampled(series)[1].tolist() == pytest.approx(
+        1.01 * np.linspace(0, 4, 8), abs=1e-5
+    )
+    assert discriminant_analysis(series, series).tolist() == labels.tolist()
