@@ -54,7 +54,7 @@ class Config:
     projection: int = 0
     """Size of a linear layer before the recurrent ones; 0 for none."""
 
-    pool: Literal["mean", "max", "mean_max"] = "mean"
+    pool: Literal["mean", "max", "mean_max"] = "max"
     """How outputs become one vector."""
 
     deltas: bool = True
@@ -75,16 +75,16 @@ class Config:
     speed: float = 1.25
     """Training series are read up to so many times faster or slower."""
 
-    noise: float = 0.1
+    noise: float = 0.3
     """Deviation of the noise added to each step of a training series."""
 
-    offset: float = 0.1
+    offset: float = 0.5
     """Deviation of the noise added to a whole channel of a training series."""
 
     label_smoothing: float = 0.1
     """Probability that is spread over all classes in the loss."""
 
-    epochs: int = 150
+    epochs: int = 60
     """Passes over the training series."""
 
     batch_size: int = 32

@@ -63,7 +63,7 @@ class Config:
     speed: float = 1.15
     """Training examples are read up to so many times faster or slower."""
 
-    epochs: int = 12
+    epochs: int = 6
     """Passes over the training recordings."""
 
     batch_size: int = 8
@@ -116,7 +116,7 @@ PRESETS = {
         weights=(0.5,),
         insertions=(0.0,),
     ),
-    "full": Config(preset="full", epochs=40),
+    "full": Config(preset="full", epochs=20),
 }
 
 # Options that may differ between a run and the run that resumes it.
