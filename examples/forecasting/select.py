@@ -16,17 +16,26 @@ from pathlib import Path
 import rich.console
 
 from ..common.tables import markdown_table
-from .config import PRESETS
+from .config import Config
 from .data import load, make_windows
 from .model import build
 from .train import fit
 
 LOG = Path(__file__).parent / "results" / "selection.jsonl"
 
-# What differs from the preset "quick", in the order in which it was thought of.
+# What differs from the settings of `START`, in the order in which it was thought of.
+START = Config(
+    hidden_size=48,
+    dropout=0.1,
+    learning_rate=5e-3,
+    weight_decay=1e-2,
+    evaluate_every=100,
+    steps=400,
+)
 CANDIDATES = [
-    {"steps": 400},
-    {"steps": 400, "weight_decay": 0.1, "dropout": 0.3},
+    {},
+    {"weight_decay": 0.1, "dropout": 0.3},
+    {"hidden_size": 24, "weight_decay": 0.1},
     {"steps": 150, "evaluate_every": 25, "learning_rate": 2e-3},
     {"steps": 150, "evaluate_every": 25, "learning_rate": 2e-3, "hidden_size": 16},
 ]
@@ -49,9 +58,7 @@ def main() -> None:
             continue
         start = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
-            config = dataclasses.replace(
-                PRESETS["quick"], output=Path(folder), **changes
-            )
+            config = dataclasses.replace(START, output=Path(folder), **changes)
             series, sources = load(config)
             windows, _, _ = make_windows(config, series)
             fitted = fit(

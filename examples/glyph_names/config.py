@@ -21,7 +21,7 @@ class Config:
     """
 
     preset: Preset = "quick"
-    """smoke: seconds. quick: 3 minutes, full: a quarter of an hour, on 2 cores."""
+    """smoke: seconds. quick: 1 minute, full: 3 minutes, on 2 quiet cores."""
 
     font: Path | None = None
     """Your own font file (TrueType or OpenType)."""
@@ -59,7 +59,7 @@ class Config:
     shift: int = 2
     """Training pictures are moved by up to so many pixels each way."""
 
-    epochs: int = 20
+    epochs: int = 8
     """Passes over the training glyphs."""
 
     batch_size: int = 64
@@ -103,7 +103,7 @@ PRESETS = {
         epochs=1,
         beam=2,
     ),
-    "full": Config(preset="full", hidden_size=256, epochs=60),
+    "full": Config(preset="full", epochs=25),
 }
 
 # Options that may differ between a run and the run that resumes it.

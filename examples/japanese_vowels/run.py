@@ -17,7 +17,7 @@ from .baseline import discriminant_analysis
 from .config import PRESETS, PROG, RESUMABLE, Config
 from .data import Series, load, standardise
 from .model import build, make_loss
-from .train import Scores, batches, make_scorer, make_step
+from .train import Scores, batches, make_scorer, make_step, steps_of_epoch
 
 PUBLISHED = "0.976-0.986 (MLSTM-FCN to KSig); plain LSTM 0.797"
 
@@ -91,13 +91,13 @@ def fit_all(
             training.init_state(classifier.init(key), optimizer),
             lambda epoch, seed=seed: batches(config, train, seed, epoch),
             key=jax.random.fold_in(key, 1),
-            epochs=config.epochs,
+            steps=config.epochs * steps_of_epoch(config, len(train)),
             logs=[training.MetricsLog(folder / "metrics.jsonl")],
             progress=console,
             units={"steps": lambda batch: int(batch["lengths"].sum())},
             checkpoints=training.Checkpoints(
                 folder / "checkpoints",
-                every=max(len(train) // config.batch_size, 1) * 50,
+                every=50 * steps_of_epoch(config, len(train)),
                 config={**settings, "seed": seed, "data": sources},
             ),
             resume="auto" if config.resume else False,

@@ -64,8 +64,6 @@ TOGETHER = [
     {"noise": 0.5},
     {"cell": "lstm"},
     {"epochs": 120},
-    {"offset": 0.8},
-    {"offset": 0.5, "epochs": 120},
 ]
 CANDIDATES = [
     *((changes, 1) for changes in ALONE),
