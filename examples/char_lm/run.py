@@ -8,6 +8,7 @@ import jax
 
 from examples.common import distributed
 from examples.common.machine import describe_machine, describe_versions
+from rnnjax import decoding
 from rnnjax.training import read_metrics
 
 from . import baselines, report, sampling
@@ -103,9 +104,11 @@ def print_sample(config, text: Text, model, params, console) -> str:
         config.prompt,
         jax.random.fold_in(jax.random.key(config.seed), 2),
         length=config.sample_length,
-        temperature=config.temperature,
-        top_k=config.top_k,
-        top_p=config.top_p,
+        sampling=decoding.Sampling(
+            temperature=config.temperature,
+            top_k=config.top_k or None,
+            top_p=config.top_p,
+        ),
     ):
         console.out(character, end="", highlight=False)
         sample += character
