@@ -33,6 +33,9 @@ class Config:
     resume: bool = False
     """Go on from the newest checkpoint in the output folder."""
 
+    distributed: bool = False
+    """Train on the devices of all processes together; see docs/distributed.md."""
+
     cell: str = "lstm"
     """Any cell alias of rnnjax: simple, lstm, gru, ..."""
 
@@ -168,8 +171,8 @@ PRESETS: dict[str, Config] = {
 
 # Options that may differ between a run and the run that resumes it.
 RESUMABLE = frozenset(
-    "output resume data log_every prompt sample_length temperature top_k top_p "
-    "max_context xz_primed".split()
+    "output resume data distributed log_every prompt sample_length temperature top_k "
+    "top_p max_context xz_primed".split()
 )
 
 

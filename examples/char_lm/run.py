@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 
 import jax
-import rich.console
 
+from examples.common import distributed
 from examples.common.machine import describe_machine, describe_versions
+from rnnjax import decoding
 from rnnjax.training import read_metrics
 
 from . import baselines, report, sampling
@@ -26,12 +27,16 @@ def run(config: Config) -> dict:
     Returns:
         What is also written to ``result.json``.
     """
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    if config.distributed:
+        distributed.join()
+    console = distributed.console()
     text = load_text(config)
     console.print(describe(text.corpus))
     model = build_model(config, text.vocabulary.size)
     fitted = train(config, text, model, console)
     params = fitted.state.params
+    if config.distributed:  # from here on every process is by itself
+        params = jax.device_get(params)
 
     evaluate = make_evaluator(model, text.vocabulary)
     dev_bits = evaluate(params, text.dev)
@@ -53,7 +58,8 @@ def run(config: Config) -> dict:
     }
     sample = print_sample(config, text, model, params, console)
     console.print(f"\n{report.result_table(result)}\n")
-    write_results(config, result, sample)
+    if distributed.is_first():
+        write_results(config, result, sample)
     console.print(f"Everything is in {config.output}/")
     return result
 
@@ -98,9 +104,11 @@ def print_sample(config, text: Text, model, params, console) -> str:
         config.prompt,
         jax.random.fold_in(jax.random.key(config.seed), 2),
         length=config.sample_length,
-        temperature=config.temperature,
-        top_k=config.top_k,
-        top_p=config.top_p,
+        sampling=decoding.Sampling(
+            temperature=config.temperature,
+            top_k=config.top_k or None,
+            top_p=config.top_p,
+        ),
     ):
         console.out(character, end="", highlight=False)
         sample += character

@@ -13,7 +13,8 @@ import optax
 import rich.console
 
 import rnnjax
-from rnnjax import training
+from examples.common import distributed
+from rnnjax import sharding, training
 
 from .config import RESUMABLE, Config
 from .corpus import Corpus, load_corpus
@@ -59,11 +60,20 @@ def train(
     Returns:
         What `fit` gives: the state after the last step, and the records.
     """
-    if not config.resume:
+    if not config.resume and distributed.is_first():
         set_aside(config.output)
     optimizer = build_optimizer(config)
     evaluate = make_evaluator(model, text.vocabulary)
     dev = text.dev[: config.evaluate_characters]
+    state = initial_state(config, model, optimizer)
+    batches = Windows(text.train, config.batch_size, config.window)
+    if config.distributed:
+        sharding.barrier()  # the folder is as it should be
+        state, batches = distributed.spread(state, batches, config.batch_size)
+
+    def validate(params):
+        own = jax.device_get(params) if config.distributed else params
+        return {"dev_bits": evaluate(own, dev)}
 
     def show(record: dict) -> None:
         if "dev_bits" in record:
@@ -76,11 +86,11 @@ def train(
     return training.fit(
         training.language_model_loss(model),
         optimizer,
-        initial_state(config, model, optimizer),
-        Windows(text.train, config.batch_size, config.window),
+        state,
+        batches,
         key=jax.random.fold_in(jax.random.key(config.seed), 1),
         steps=config.steps,
-        validation=lambda params: {"dev_bits": evaluate(params, dev)},
+        validation=validate,
         validate_every=config.evaluate_every,
         log_every=config.log_every,
         logs=[training.MetricsLog(config.output / "metrics.jsonl"), show, *logs],

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from .errors import InputError
 
 EXTRAS = frozenset(
-    "jiwer matplotlib optax orbax rich rouge_score sacrebleu sklearn soundfile tyro"
-    .split()
-)  # fmt: skip
+    "jiwer matplotlib optax optuna orbax rich rouge_score sacrebleu sklearn soundfile "
+    "tyro".split()
+)
 
 
 def start(name: str, arguments: Sequence[str] | None = None) -> None:

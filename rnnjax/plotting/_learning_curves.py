@@ -96,7 +96,10 @@ def learning_curves(
     if max(max(xs) for xs, _ in curves.values()) >= 10_000:
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.grid(alpha=0.25)
-    axes.legend(framealpha=0.9, edgecolor="none")
+    # Many names would hide the curves; to the right of the axes stand the levels.
+    outside = len(curves) > 3 and not levels
+    place = {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if outside else {}
+    axes.legend(framealpha=0.9, edgecolor="none", **place)
     axes.set_title(title, fontsize=10, loc="left")
     clear_spines(axes)
     return finish(figure, path)

@@ -17,7 +17,7 @@ from rnnjax.sharding._placement import (
     shard_state,
     shardings,
 )
-from rnnjax.sharding._processes import Processes, initialize
+from rnnjax.sharding._processes import Processes, barrier, initialize
 from rnnjax.sharding._sequence_parallel import linear_scan, sequence_parallel
 from rnnjax.sharding._tensor_parallel import tensor_parallel
 from rnnjax.sharding._units import merge_gates, split_gates, units
@@ -25,6 +25,7 @@ from rnnjax.sharding._units import merge_gates, split_gates, units
 __all__ = [
     "Processes",
     "Rule",
+    "barrier",
     "initialize",
     "linear_scan",
     "merge_gates",

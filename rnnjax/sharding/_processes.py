@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 
 class Processes(NamedTuple):
@@ -24,6 +27,7 @@ def initialize(
     coordinator: str | None = None,
     num_processes: int | None = None,
     process_id: int | None = None,
+    **options: Any,
 ) -> Processes:
     """Connects this process with its peers, by `jax.distributed.initialize`.
 
@@ -36,6 +40,8 @@ def initialize(
       coordinator: ``host:port`` of process 0; None where JAX finds it.
       num_processes: how many there are.
       process_id: the number of this one.
+      **options: others of `jax.distributed.initialize`, such as
+        ``heartbeat_timeout_seconds``: after how long a silent process counts as dead.
 
     Returns:
       `Processes`.
@@ -54,7 +60,9 @@ def initialize(
         num_processes = _given(num_processes, "JAX_NUM_PROCESSES")
         process_id = _given(process_id, "JAX_PROCESS_ID")
         try:
-            jax.distributed.initialize(coordinator, num_processes, process_id)
+            jax.distributed.initialize(
+                coordinator, num_processes, process_id, **options
+            )
         except (ValueError, RuntimeError) as error:
             raise RuntimeError(
                 f"initialize: expected to find the other processes, but JAX says: "
@@ -63,6 +71,25 @@ def initialize(
                 f"JAX_NUM_PROCESSES and JAX_PROCESS_ID for every process."
             ) from error
     return Processes(jax.process_index(), jax.process_count())
+
+
+def barrier() -> None:
+    """Waits until every process has come here.
+
+    Such as after one of them made a folder that the others will look into.
+
+    Example: one process waits for nobody.
+      >>> from rnnjax import sharding
+      >>> sharding.barrier()
+    """
+    count = jax.device_count()
+    mesh = jax.make_mesh((count,), ("all",), (AxisType.Auto,))
+    ones = jax.make_array_from_callback(
+        (count,),
+        NamedSharding(mesh, PartitionSpec("all")),
+        lambda index: np.ones(count, np.int32)[index],
+    )
+    jax.block_until_ready(jax.jit(jnp.sum)(ones))
 
 
 def _given(value: int | None, variable: str) -> int | None:

@@ -1,81 +1,24 @@
 """Several processes on loopback train as one: gloo, JAX's own runtime, Orbax."""
 
-import os
-import socket
-import subprocess
-import sys
-import time
-from pathlib import Path
+import dataclasses
+import json
 
 import jax
 import numpy as np
 import pytest
+import rich.console
 
+from examples.char_lm.config import PRESETS
+from examples.char_lm.model import build_model
+from examples.char_lm.train import load_text
+from examples.char_lm.train import train as train_char_lm
 from rnnjax import sharding, training
 from tests.distributed import worker
+from tests.distributed.launching import launch, logs
 from tests.sharding.programs import assert_close
 
-ROOT = Path(__file__).parents[2]
+WORKER = "tests.distributed.worker"
 STEPS = 6
-SECONDS = 900
-
-
-def free_port():
-    with socket.socket() as found:
-        found.bind(("localhost", 0))
-        return found.getsockname()[1]
-
-
-def launch(count, folder, *options, devices=1):
-    """The return codes; where one process fails, the others are ended, as SLURM does.
-
-    A fresh port each time: that of a killed coordinator may be taken for a minute.
-    """
-    port, processes = free_port(), []
-    flags = (
-        f"--xla_force_host_platform_device_count={devices} "
-        f"--xla_backend_optimization_level=0"
-    )
-    for index in range(count):
-        environment = os.environ | {
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": flags,
-            "PYTHONPATH": str(ROOT),
-            "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
-            "JAX_NUM_PROCESSES": str(count),
-            "JAX_PROCESS_ID": str(index),
-        }
-        command = [sys.executable, "-m", "tests.distributed.worker", str(folder)]
-        with (folder / f"{index}.log").open("ab") as log:
-            processes.append(
-                subprocess.Popen(
-                    [*command, *options],
-                    env=environment,
-                    stdout=log,
-                    stderr=log,
-                    cwd=ROOT,
-                )
-            )
-    try:
-        return wait(processes)
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-
-
-def wait(processes):
-    end = time.monotonic() + SECONDS
-    while time.monotonic() < end:
-        codes = [process.poll() for process in processes]
-        if all(code == 0 for code in codes) or any(codes):
-            return codes
-        time.sleep(0.1)
-    raise TimeoutError(f"After {SECONDS} s: {[p.poll() for p in processes]}")
-
-
-def logs(folder):
-    return "".join(path.read_text()[-3000:] for path in sorted(folder.glob("*.log")))
 
 
 def result(folder):
@@ -92,7 +35,7 @@ def alone():
 
 
 def test_two_processes_train_as_one_and_others_go_on(tmp_path):
-    codes = launch(2, tmp_path)
+    codes = launch(2, tmp_path, WORKER, tmp_path)
     assert codes == [0, 0], logs(tmp_path)
     expected, got = alone(), result(tmp_path)
     assert_close(got, expected)
@@ -116,12 +59,16 @@ def test_one_is_killed_and_all_are_started_again(tmp_path, count, devices):
     for folder in folders:
         folder.mkdir()
     whole, killed = folders
-    assert launch(count, whole, devices=devices) == [0] * count, logs(whole)
-    codes = launch(count, killed, "--die-at", "5", devices=devices)
+    assert launch(count, whole, WORKER, whole, devices=devices) == [0] * count, logs(
+        whole
+    )
+    codes = launch(count, killed, WORKER, killed, "--die-at", 5, devices=devices)
     assert codes[-1] == -9, logs(killed)
     assert not (killed / "result.npz").exists()
     assert training.Checkpoints(killed / "checkpoints").steps()
-    assert launch(count, killed, devices=devices) == [0] * count, logs(killed)
+    assert launch(count, killed, WORKER, killed, devices=devices) == [0] * count, logs(
+        killed
+    )
     got, expected = result(killed), result(whole)
     jax.tree.map(np.testing.assert_array_equal, got, expected)
     assert_close(got, alone())
@@ -134,3 +81,29 @@ def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.delenv("JAX_NUM_PROCESSES")
     with pytest.raises(RuntimeError, match="set JAX_COORDINATOR_ADDRESS=host:port"):
         sharding.initialize()
+
+
+@pytest.mark.slow
+def test_char_lm_distributed(tmp_path):
+    """The command on two processes, and again on one that goes on from their save."""
+    text, output = tmp_path / "text.txt", tmp_path / "out"
+    words = np.random.default_rng(0).choice(["to be ", "or not ", "that "], 3000)
+    text.write_text("".join(words))
+    options = "--preset smoke --sample-length 5".split()
+    options += ["--data", text, "--output", output]
+    command = ["examples.char_lm", "--distributed", *options]
+    assert launch(2, tmp_path, *command) == [0, 0], logs(tmp_path)
+    result = json.loads((output / "result.json").read_text())
+    records = training.read_metrics(output / "metrics.jsonl")
+    alone = dataclasses.replace(PRESETS["smoke"], data=text, output=tmp_path / "alone")
+    loaded = load_text(alone)
+    model = build_model(alone, loaded.vocabulary.size)
+    console = rich.console.Console(quiet=True)
+    fitted = train_char_lm(alone, loaded, model, console)
+    for got, expected in zip(records, fitted.history, strict=True):
+        for name in {"loss", "grad_norm", "dev_bits"} & set(expected):
+            assert got[name] == pytest.approx(expected[name], rel=1e-4), name
+    assert result["dev_bits"] == pytest.approx(records[-1]["dev_bits"], rel=0.2)
+    again = dataclasses.replace(alone, output=output, resume=True)
+    resumed = train_char_lm(again, loaded, model, console)
+    assert int(resumed.state.step) == alone.steps

@@ -78,7 +78,8 @@ def main():
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--die-at", type=int, default=0)
     options = parser.parse_args()
-    here = sharding.initialize()
+    # A loaded machine may stop a process for minutes.
+    here = sharding.initialize(heartbeat_timeout_seconds=900)
     assert here == sharding.initialize()
     mesh = sharding.mesh("data=*")
     if options.die_at and here.process_id == here.num_processes - 1:

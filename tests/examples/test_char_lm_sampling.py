@@ -1,4 +1,4 @@
-"""Filters and draws of examples/char_lm/sampling.py."""
+"""Samples of examples/char_lm/sampling.py."""
 
 import jax
 import jax.numpy as jnp
@@ -8,55 +8,9 @@ import pytest
 import rnnjax
 from examples.char_lm.config import Config
 from examples.char_lm.model import build_model
-from examples.char_lm.sampling import filter_logits, stream
+from examples.char_lm.sampling import stream
 from examples.char_lm.vocabulary import UNKNOWN, Vocabulary
-
-PROBABILITIES = np.array([0.1, 0.4, 0.05, 0.25, 0.2])
-LOGITS = jnp.log(PROBABILITIES)
-
-
-def kept(**options):
-    return set(np.flatnonzero(np.isfinite(filter_logits(LOGITS, **options))))
-
-
-def test_defaults_change_nothing():
-    np.testing.assert_allclose(jax.nn.softmax(filter_logits(LOGITS)), PROBABILITIES)
-
-
-def test_temperature():
-    powers = PROBABILITIES**2
-    np.testing.assert_allclose(
-        jax.nn.softmax(filter_logits(LOGITS, temperature=0.5)),
-        powers / powers.sum(),
-        rtol=1e-5,
-    )
-    assert kept(temperature=0) == {1}
-
-
-def test_top_k():
-    assert kept(top_k=2) == {1, 3}
-    assert kept(top_k=1) == {1}
-    assert kept(top_k=99) == {0, 1, 2, 3, 4}
-
-
-def test_top_p_keeps_the_fewest_that_reach_p():
-    assert kept(top_p=0.3) == {1}
-    assert kept(top_p=0.41) == {1, 3}
-    assert kept(top_p=0.64) == {1, 3}
-    assert kept(top_p=0.7) == {1, 3, 4}
-    assert kept(top_p=1.0) == {0, 1, 2, 3, 4}
-
-
-def test_top_p_counts_after_top_k():
-    # Of the two that top-k keeps, the first has 0.4 / 0.65 of the probability.
-    assert kept(top_k=2, top_p=0.6) == {1}
-    assert kept(top_k=2, top_p=0.62) == {1, 3}
-
-
-def test_ties_keep_no_more_than_k_and_batches_work():
-    logits = jnp.zeros((3, 7))
-    finite = np.isfinite(filter_logits(logits, top_k=3))
-    np.testing.assert_array_equal(finite.sum(-1), [3, 3, 3])
+from rnnjax.decoding import GREEDY, Sampling
 
 
 @pytest.fixture(scope="module")
@@ -68,14 +22,14 @@ def model():
     return rnn, params, vocabulary
 
 
-def draw(model, prompt="ab", seed=0, **options):
-    characters = stream(*model, prompt, jax.random.key(seed), length=30, **options)
-    return "".join(characters)
+def draw(model, prompt="ab", seed=0, sampling=Sampling()):  # noqa: B008
+    key = jax.random.key(seed)
+    return "".join(stream(*model, prompt, key, length=30, sampling=sampling))
 
 
 def test_greedy_sample_is_what_unroll_predicts(model):
     rnn, params, vocabulary = model
-    text = "ab" + draw(model, temperature=0)
+    text = "ab" + draw(model, sampling=GREEDY)
     _, logits = rnn.unroll(params, None, jnp.asarray(vocabulary.encode(text)))
     best = np.argmax(np.asarray(logits).copy()[:, 1:], axis=-1) + 1
     assert vocabulary.decode(best[1:-1]) == text[2:]
@@ -88,6 +42,10 @@ def test_sample_is_of_known_characters_and_fixed_by_the_key(model):
     assert model[2].encode(first).min() > UNKNOWN
     assert draw(model) == first
     assert draw(model, seed=1) != first
+
+
+def test_filters_reach_the_draw(model):
+    assert draw(model, sampling=Sampling(top_k=1)) == draw(model, sampling=GREEDY)
 
 
 def test_empty_prompt_is_refused(model):

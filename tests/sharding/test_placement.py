@@ -106,3 +106,7 @@ def test_gates_are_split_and_merged_again():
     jax.tree.map(np.testing.assert_array_equal, again, params)
     with pytest.raises(ValueError, match=r"\['bias'\].*gates times 5"):
         sharding.split_gates(params, 5)
+
+
+def test_a_barrier_of_one_process():
+    sharding.barrier()

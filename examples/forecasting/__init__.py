@@ -1,0 +1,1 @@
+"""Forecasts with intervals, one step to a whole day ahead."""

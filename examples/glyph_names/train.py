@@ -1,0 +1,111 @@
+"""The training: glyphs in a new order each epoch, the best state by their loss."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import optax
+import rich.console
+
+from rnnjax import training
+
+from ..common.buckets import Buckets, in_order, padded
+from ..common.config import as_json
+from ..common.vocabulary import PAD, Vocabulary
+from .config import RESUMABLE, Config
+from .data import Glyph
+from .model import build, make_loss
+
+
+def collate(glyphs: list[Glyph], vocabulary: Vocabulary):
+    """A function for `examples.common.buckets`: glyphs to a batch, time-major."""
+    tokens = [vocabulary.encode(glyph.name, end=True) for glyph in glyphs]
+
+    def batch(places: np.ndarray, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+        targets = padded(tokens, places, shape[0], PAD)
+        start = np.full((1, len(places)), PAD, np.int32)
+        return {
+            "images": np.stack([glyphs[place].image for place in places]),
+            "inputs": np.concatenate([start, targets[:-1]]),
+            "targets": targets,
+            "lengths": np.array([len(tokens[place]) for place in places], np.int32),
+        }
+
+    return batch
+
+
+def lengths(glyphs: list[Glyph]) -> np.ndarray:
+    """Words of each name, and its end."""
+    return np.array([len(glyph.name) + 1 for glyph in glyphs])
+
+
+def train(
+    config: Config,
+    splits: dict[str, list[Glyph]],
+    vocabulary: Vocabulary,
+    sources: list[str],
+    console: rich.console.Console,
+):
+    """Trains and returns model, parameters of the best state, records and seconds."""
+    glyphs = splits["training"]
+    batches = Buckets(
+        lengths(glyphs),
+        config.batch_size,
+        collate(glyphs, vocabulary),
+        count=2,
+        seed=config.seed,
+    )
+    namer = build(config, vocabulary.size)
+    key = jax.random.key(config.seed)
+    params = namer.init(key, glyphs[0].image, np.int32(PAD))
+    loss, optimizer = make_loss(config, namer), make_optimizer(config, len(batches))
+    state = training.init_state(params, optimizer)
+    settings = {k: v for k, v in as_json(config).items() if k not in RESUMABLE}
+    checkpoints = training.Checkpoints(
+        config.output / "checkpoints",
+        best="val_bits",
+        config={**settings, "data": sources},
+    )
+    fitted = training.fit(
+        loss,
+        optimizer,
+        state,
+        batches,
+        key=jax.random.fold_in(key, 1),
+        epochs=config.epochs,
+        validation=evaluation_batches(config, splits["development"], vocabulary),
+        logs=[training.MetricsLog(config.output / "metrics.jsonl")],
+        progress=console,
+        units={"words": lambda batch: int(batch["lengths"].sum())},
+        checkpoints=checkpoints,
+        resume=config.resume,
+    )
+    best = checkpoints.restore(state, "best").state.params
+    return namer, best, fitted.history, fitted.history[-1]["seconds"]
+
+
+def evaluation_batches(
+    config: Config, glyphs: list[Glyph], vocabulary: Vocabulary
+) -> list[dict[str, np.ndarray]]:
+    """Every glyph once; what fills up a batch has the length 0 and does not count."""
+    batches = []
+    for places, batch in in_order(
+        lengths(glyphs), config.batch_size, collate(glyphs, vocabulary), count=1
+    ):
+        batch["lengths"][len(places) :] = 0
+        batches.append(batch)
+    return batches
+
+
+def make_optimizer(config: Config, batches: int) -> optax.GradientTransformation:
+    """AdamW with clipping; warmed up, cosine to 0."""
+    steps = config.epochs * batches
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, config.learning_rate, min(steps // 10, 200), steps
+    )
+    return training.optimizer(
+        "adamw",
+        schedule,
+        clip_norm=config.clip_norm,
+        weight_decay=config.weight_decay,
+    )

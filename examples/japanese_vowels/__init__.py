@@ -1,0 +1,1 @@
+"""Who says the vowels: classification of short multivariate series."""

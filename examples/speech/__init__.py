@@ -1,0 +1,1 @@
+"""Speech to text: connectionist temporal classification of real recordings."""

@@ -1,0 +1,1 @@
+"""Hyperparameters of the character model by Optuna: ``python -m examples.sweep``."""
