@@ -56,8 +56,8 @@ def run(config: Config) -> dict:
             results[order] = of_cells
     if not results:
         raise InputError(
-            f"--no-train: expected results in {config.output}, found none of the orders "
-            f"and cells asked for."
+            f"--no-train: expected results in {config.output}, found none of the "
+            "orders and cells asked for."
         )
     table = report.table(results, config.cells, beside)
     console.print(f"\n{table}\n")
