@@ -30,7 +30,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from rnnjax._by_hand import HandSchedule
-from rnnjax._checks import check_features
+from rnnjax._checks import check_features, check_recurrent
 from rnnjax.base import Array, Carry, Params, Shape
 from rnnjax.unroll._blocks import fixed_type
 from rnnjax.unroll._fused_loop import Part, Run, side_by_side
@@ -79,6 +79,7 @@ def fused_scan(
     length, shape, dtype = len(x), leaves[0].shape, leaves[0].dtype
     if 0 in (length, leaves[0].size):
         return carry, jnp.zeros((length, *shape), dtype)
+    check_recurrent(w["recurrent"]["kernel"], leaves[0])
     w, x, mask_h = _prepare(hand, w, x, shape, dtype)
     whole = Part(tuple(leaves), None, mask_h, resets, mask)
     if resets is not None:
