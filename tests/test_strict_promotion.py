@@ -49,7 +49,7 @@ def test_dropout_in_training():
     assert 0 < np.mean(np.asarray(ys) == 0) < 1
 
 
-@pytest.mark.parametrize("cell", [rnnjax.lru, rnnjax.rg_lru, rnnjax.lstm])
+@pytest.mark.parametrize("cell", [rnnjax.lru, rnnjax.rg_lru])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_cells_that_accumulate(cell, dtype):
     rnn, xs = cell(4, dtype=dtype), jnp.ones((5, 2, 3))
