@@ -42,7 +42,7 @@ class HandSchedule(NamedTuple):
       update: ``(factors, dcarry, dz) -> dcarry`` of the step.
       product_scale: ``factors -> (s_0, ...)``; None where all are 1.
       apart: names of gates, shaped like ``h``, among the factors. Where no derivative
-        is asked for the loop carries them along; otherwise XLA makes one kernel of a
+        is asked for a CPU loop carries them along; otherwise XLA makes one kernel of a
         step with one product, which takes three times as long as two kernels.
     """
 

@@ -31,6 +31,7 @@ from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from rnnjax._by_hand import HandSchedule
 from rnnjax._checks import check_features, check_recurrent
+from rnnjax._compat import target_device
 from rnnjax.base import Array, Carry, Params, Shape
 from rnnjax.unroll._blocks import fixed_type
 from rnnjax.unroll._fused_loop import Part, Run, side_by_side
@@ -170,7 +171,8 @@ def _fixed_carries(run: Run, w: Params, x: Array, parts: list[Part]) -> list[Car
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _fused(run, w, x, parts):
-    step, apart = _step(run, w), run.hand.apart
+    step = _step(run, w)
+    apart = run.hand.apart if target_device()[0] == "cpu" else ()
 
     def step_alone(constants, state, inputs):
         (h, *rest), gates = state
