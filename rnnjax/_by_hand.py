@@ -41,6 +41,9 @@ class HandSchedule(NamedTuple):
       operand: ``(factors, k, dcarry, dz) -> dq_k``; ``dz`` holds those before ``k``.
       update: ``(factors, dcarry, dz) -> dcarry`` of the step.
       product_scale: ``factors -> (s_0, ...)``; None where all are 1.
+      apart: names of gates, shaped like ``h``, among the factors. Where no derivative
+        is asked for a CPU loop carries them along; otherwise XLA makes one kernel of a
+        step with one product, which takes three times as long as two kernels.
     """
 
     gates: tuple[int, ...]
@@ -50,6 +53,7 @@ class HandSchedule(NamedTuple):
     operand: Callable[..., Array]
     update: Callable[..., Carry]
     product_scale: Callable[..., tuple[Array, ...]] | None = None
+    apart: tuple[str, ...] = ()
 
 
 class _Known(NamedTuple):

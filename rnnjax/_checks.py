@@ -93,6 +93,21 @@ def check_features(name: str, x: Array, features: int) -> None:
         )
 
 
+def check_recurrent(kernel: Any, h: Array) -> None:
+    """Raises unless a recurrent kernel ``[H, G H]`` takes the hidden state ``h``.
+
+    What is no array, but stands for a kernel spread over devices, is not checked.
+    """
+    hidden_size = h.shape[-1]
+    rows, columns = getattr(kernel, "shape", (hidden_size, hidden_size))
+    if rows != hidden_size or columns % hidden_size:
+        raise ValueError(
+            f"params['recurrent']['kernel']: expected [H, G * H] with H = "
+            f"{hidden_size}, the hidden_size of this layer, got {describe(kernel)}. "
+            f"Run these params by a layer of their own hidden_size, or call init again."
+        )
+
+
 def check_carry(carry: Carry, expected: Carry) -> None:
     """Raises unless ``carry`` has the structure, shapes and dtypes of ``expected``."""
     mend = "Take it from rnn.initial_carry(params, batch_shape) or an earlier call."

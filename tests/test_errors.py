@@ -65,6 +65,18 @@ def test_another_feature_size_than_at_init(lstm, call):
     )
 
 
+@pytest.mark.parametrize("backend", ["fused", "scan"])
+@pytest.mark.parametrize("cell", [rnnjax.simple, rnnjax.lstm, rnnjax.gru])
+def test_params_of_another_hidden_size(cell, backend):
+    xs = jnp.ones((3, 2, 5))
+    params = cell(8).init(jax.random.key(0), xs[0])
+    rnn = cell(4, schedule=rnnjax.Schedule(backend=backend))
+    with pytest.raises(ValueError, match=r"params\['recurrent'\].*hidden_size"):
+        rnn.unroll(params, None, xs)
+    with pytest.raises(ValueError, match=r"params\['recurrent'\].*hidden_size"):
+        rnn.step(params, None, xs[0])
+
+
 @pytest.mark.parametrize("call", ["unroll", "step"])
 def test_integers_where_features_are_expected(lstm, call):
     rnn, params = lstm

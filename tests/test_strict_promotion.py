@@ -47,3 +47,15 @@ def test_dropout_in_training():
     params = rnn.init(jax.random.key(0), xs[0])
     _, ys = rnn.unroll(params, None, xs, key=jax.random.key(1))
     assert 0 < np.mean(np.asarray(ys) == 0) < 1
+
+
+@pytest.mark.parametrize("cell", [rnnjax.lru, rnnjax.rg_lru])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_cells_that_accumulate(cell, dtype):
+    rnn, xs = cell(4, dtype=dtype), jnp.ones((5, 2, 3))
+    params = rnn.init(jax.random.key(0), xs[0])
+    carry, y = rnn.step(params, None, xs[0])
+    last, ys = rnn.unroll(params, carry, xs)
+    assert y.dtype == ys.dtype == dtype
+    dtypes = [[leaf.dtype for leaf in jax.tree.leaves(c)] for c in (carry, last)]
+    assert dtypes[0] == dtypes[1]

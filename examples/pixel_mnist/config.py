@@ -39,6 +39,9 @@ class Config:
     cells: tuple[CellName, ...] = ("gru", "lru")
     """Which cells."""
 
+    train: bool = True
+    """Train what is missing; without it, table and picture of what is there."""
+
     pool: int = 4
     """Images are shrunk by the mean of squares of this side: 1 (784 steps), 2 (196) or
     4 (49)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from examples.common.results import Row
@@ -14,15 +15,14 @@ from .published import PUBLISHED
 Results = dict[str, dict[str, dict]]
 
 
-def table(results: Results, beside: float) -> str:
+def table(results: Results, cells: Sequence[str], beside: float) -> str:
     """Orders down, cells across, in percent; all of MNIST, published, in brackets."""
-    cells = list(next(iter(results.values())))
     rows = []
     for order, of_cells in results.items():
         row = [order]
         for cell in cells:
             published = PUBLISHED[order].get(cell)
-            shown = _percent(of_cells[cell]["test"])
+            shown = _percent(of_cells[cell]["test"]) if cell in of_cells else "-"
             row.append(f"{shown} ({published:.1f})" if published else shown)
         rows.append([*row, _percent(beside)])
     return markdown_table(["order", *cells, "nearest neighbour"], rows)
@@ -81,7 +81,6 @@ def rows(results: Results, beside: float, config: Config) -> list[Row]:
 
 def draw(results: Results, path: Path) -> None:
     """Draws the accuracy on development images against the steps."""
-    orders, cells = list(results), list(next(iter(results.values())))
     records = [
         {"step": record["step"], f"{order}, {cell}": 100 * record["dev_accuracy"]}
         for order, of_cells in results.items()
@@ -90,7 +89,7 @@ def draw(results: Results, path: Path) -> None:
     ]
     plotting.learning_curves(
         records,
-        [f"{order}, {cell}" for order in orders for cell in cells],
+        [f"{order}, {cell}" for order, of in results.items() for cell in of],
         y_label="development accuracy, %",
         title="MNIST-5k, pixel by pixel",
         path=path,

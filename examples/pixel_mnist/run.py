@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ import numpy as np
 import rich.console
 
 from examples.common.config import as_json, parse
+from examples.common.errors import InputError
 from examples.common.machine import describe_machine, describe_versions
 from examples.common.results import NAME, write_result
 from examples.memory_tasks.model import ring_optimizer
@@ -26,7 +28,7 @@ from .model import build_classifier, classification_loss
 
 EVALUATED = 100  # Images at a time.
 # Options that may differ between a run and the one that goes on with it.
-FREE = ("preset", "output", "orders", "cells", "data")
+FREE = ("preset", "output", "orders", "cells", "train", "data")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -45,11 +47,19 @@ def run(config: Config) -> dict:
         splits, sources = load(config.data, config.pool, permuted, config.images)
         beside = nearest_neighbour(splits["train"], splits["test"])
         sizes = {name: len(digits.labels) for name, digits in splits.items()}
-        results[order] = {
+        of_cells = {
             cell: _result(order, cell, splits, sizes, sources, config, console)
             for cell in config.cells
+            if config.train or (config.output / order / cell / NAME).exists()
         }
-    table = report.table(results, beside)
+        if of_cells:
+            results[order] = of_cells
+    if not results:
+        raise InputError(
+            f"--no-train: expected results in {config.output}, found none of the "
+            "orders and cells asked for."
+        )
+    table = report.table(results, config.cells, beside)
     console.print(f"\n{table}\n")
     pages = f"{table}\n\n{report.budgets(results)}\n"
     (config.output / "table.md").write_text(pages, encoding="utf-8")
@@ -57,7 +67,8 @@ def run(config: Config) -> dict:
     whole = write_result(
         config.output,
         example="pixel_mnist",
-        config=config,
+        # The command that finds these numbers is the one that trains.
+        config=dataclasses.replace(config, train=True),
         presets=PRESETS,
         data=sources,
         training_seconds=sum(

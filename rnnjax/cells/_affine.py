@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax import initializers
-from rnnjax._checks import check_features
+from rnnjax._checks import check_features, check_recurrent
 from rnnjax._norm import normalise_groups
 from rnnjax.base import Array, Params
 from rnnjax.initializers import Initializer, gate_kernels
@@ -79,7 +79,11 @@ def masked(w: Params, h: Array) -> Array:
 
     That is ``h`` times the mask that `rnnjax.variational_dropout` bound into the
     recurrent parameters, where it did.
+
+    Raises:
+      ValueError: the recurrent kernel is that of another hidden size.
     """
+    check_recurrent(w["kernel"], h)
     return h * w["mask"].astype(h.dtype) if "mask" in w else h
 
 
@@ -90,7 +94,7 @@ def zeros_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: Any) -> A
 
 def wide(dtype: Any) -> Any:
     """The type of carries that accumulate: float32 at least."""
-    return jnp.promote_types(dtype, jnp.float32)
+    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
 
 
 DEFAULT_KERNEL = initializers.glorot_uniform()

@@ -210,4 +210,5 @@ _RESET_AFTER = HandSchedule(
     operand=lambda factors, k, dcarry, dz: dcarry[0],
     update=_update_after,
     product_scale=_product_scale_after,
+    apart=("h", "r seen"),
 )

@@ -332,7 +332,7 @@ def _uniform(key: Array, size: int, low: float, high: float) -> Array:
 
 def _complex(dtype: Any) -> Any:
     """The complex type of that real type."""
-    return jnp.result_type(dtype, jnp.complex64)
+    return jnp.complex128 if jnp.finfo(dtype).bits == 64 else jnp.complex64
 
 
 def _check_range(cell: str, name: str, low: float, high: float) -> None:

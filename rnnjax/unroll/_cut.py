@@ -273,9 +273,10 @@ def depends(jaxpr: Any, given: list[bool]) -> list[bool]:
     return [is_variable(v) and v in marked for v in jaxpr.outvars]
 
 
-def is_float(variable: Any) -> bool:
-    """Whether a variable has a tangent."""
-    return jnp.issubdtype(variable.aval.dtype, jnp.inexact)
+def is_float(a: Any) -> bool:
+    """Whether a variable of a jaxpr, or a value, has a tangent."""
+    dtype = a.aval.dtype if hasattr(a, "aval") else jnp.result_type(a)
+    return jnp.issubdtype(dtype, jnp.inexact)
 
 
 def value(env: dict, variable: Any) -> Any:

@@ -18,16 +18,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import zero_from_primal
 
 from rnnjax._compat import jaxpr_as_fun
 from rnnjax.base import Carry, PyTree
-from rnnjax.unroll._cut import Cut, depends
+from rnnjax.unroll._cut import Cut, depends, is_float
 from rnnjax.unroll._gather import gathered
 
 Step = Callable[[PyTree, Carry, PyTree], tuple[Carry, PyTree]]
@@ -226,26 +225,22 @@ class _LinearisedStep:
         return self._cut.tapped_at_once(w, xs, moving, length)
 
 
-def _is_float(leaf: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(leaf), jnp.inexact)
-
-
 def floats(tree: PyTree) -> list:
     """The leaves that carry a tangent: real and complex floating point."""
-    return [leaf for leaf in jax.tree.leaves(tree) if _is_float(leaf)]
+    return [leaf for leaf in jax.tree.leaves(tree) if is_float(leaf)]
 
 
 def _float_leaves(tangent: PyTree, like: PyTree) -> list:
     """The tangents of the float leaves of ``like``."""
     pairs = zip(jax.tree.leaves(tangent), jax.tree.leaves(like), strict=True)
-    return [t for t, leaf in pairs if _is_float(leaf)]
+    return [t for t, leaf in pairs if is_float(leaf)]
 
 
 def _with_floats(tree: PyTree, values: list) -> PyTree:
     """``tree`` with its float leaves replaced, in order."""
     leaves, structure = jax.tree.flatten(tree)
     rest = iter(values)
-    return structure.unflatten([next(rest) if _is_float(a) else a for a in leaves])
+    return structure.unflatten([next(rest) if is_float(a) else a for a in leaves])
 
 
 def fill_float0(tree: PyTree, dfloats: list) -> PyTree:
@@ -255,7 +250,7 @@ def fill_float0(tree: PyTree, dfloats: list) -> PyTree:
     return structure.unflatten(
         [
             # Also of the varying axes of its leaf, inside `shard_map`.
-            next(rest) if _is_float(a) else zero_from_primal(a)
+            next(rest) if is_float(a) else zero_from_primal(a)
             for a in leaves
         ]
     )

@@ -30,7 +30,8 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero, zero_from_primal
 
 from rnnjax._by_hand import HandSchedule
-from rnnjax._checks import check_features
+from rnnjax._checks import check_features, check_recurrent
+from rnnjax._compat import target_device
 from rnnjax.base import Array, Carry, Params, Shape
 from rnnjax.unroll._blocks import fixed_type
 from rnnjax.unroll._fused_loop import Part, Run, side_by_side
@@ -79,6 +80,7 @@ def fused_scan(
     length, shape, dtype = len(x), leaves[0].shape, leaves[0].dtype
     if 0 in (length, leaves[0].size):
         return carry, jnp.zeros((length, *shape), dtype)
+    check_recurrent(w["recurrent"]["kernel"], leaves[0])
     w, x, mask_h = _prepare(hand, w, x, shape, dtype)
     whole = Part(tuple(leaves), None, mask_h, resets, mask)
     if resets is not None:
@@ -156,7 +158,7 @@ def _enter(layout: Layout, part: Part) -> Part:
 
 def _fixed_carries(run: Run, w: Params, x: Array, parts: list[Part]) -> list[Carry]:
     """The carries in the type that the loop returns them."""
-    step = side_by_side(_step(run, w), _constants(run, w, parts))
+    step = side_by_side(_step(run, w), _constants(run, w, parts, x.shape[-1]))
 
     def step_from_x(carries, inputs):
         x, flags = inputs
@@ -169,39 +171,45 @@ def _fixed_carries(run: Run, w: Params, x: Array, parts: list[Part]) -> list[Car
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _fused(run, w, x, parts):
-    lasts, outs = _forward(run, w, x, parts)
-    return lasts, [hs for hs, _ in outs]
+    step = _step(run, w)
+    apart = run.hand.apart if target_device()[0] == "cpu" else ()
+
+    def step_alone(constants, state, inputs):
+        (h, *rest), gates = state
+        # A gate is 1 at most. XLA does not know, so that it has to form the gates.
+        for gate in gates:
+            h = jnp.where(gate > 2, gate, h)
+        carry, (h, factors) = step(constants, (h, *rest), inputs)
+        return (carry, [factors[name] for name in apart]), h
+
+    states = [(p.carry, [p.carry[0]] * len(apart)) for p in parts]
+    states, hs = _forward(run, w, x, parts, step_alone, states)
+    return [carry for carry, _ in states], hs
 
 
-def _forward(run, w, x, parts):
-    """The last carries, and stacked over time the hidden states and the factors."""
+def _forward(run, w, x, parts, step, states):
+    """The last states, and what the steps leave behind stacked over time."""
     us = _project(run, w, x)
     inputs = [(u, p.resets, p.valid) for u, p in zip(us, parts, strict=True)]
-    constants = _constants(run, w, parts)
-    return run.loop(_step(run, w), constants, [p.carry for p in parts], inputs)
+    constants = _constants(run, w, parts, x.shape[-1])
+    return run.loop(step, constants, states, inputs)
 
 
-def _constants(run, w, parts) -> list[tuple[Part, list[Array] | None]]:
-    """Of every part what its steps share, recurrent biases as they meet a product."""
-    if "bias" not in w:
-        return [(part, None) for part in parts]
-    biases = run.split(w["bias"])
+def _constants(run, w, parts, features: int) -> list[tuple]:
+    """Of every part what its steps share, biases as they meet products and input."""
+    added = w["input"][features:].reshape(-1) if "input" in w else ()
+    biases = run.split(w["bias"]) if "bias" in w else None
 
-    def per_gate(part):
-        # Materialised: inside of the loop a broadcast would keep it from vectorising.
-        h, hidden = part.carry[0], len(w["kernel"])
-        return [
-            lax.optimization_barrier(run.layout.per_gate(b, h, hidden)) for b in biases
-        ]
+    def of_part(part):
+        def per_gate(bias):
+            # Materialised: inside of the loop a broadcast would not vectorise.
+            spread = run.layout.per_gate(bias, part.carry[0], len(w["kernel"]))
+            return lax.optimization_barrier(spread)
 
-    return [(part, per_gate(part)) for part in parts]
+        of_input = per_gate(added) if len(added) else None
+        return part, jax.tree.map(per_gate, biases), of_input
 
-
-def _with_one(x, kernel):
-    """``x``, and where the kernel has a row for it an input that is always 1."""
-    if len(kernel) == x.shape[-1]:
-        return x
-    return jnp.concatenate([x, jnp.ones_like(x[..., :1])], -1)
+    return list(map(of_part, parts))
 
 
 def _project(run, w, x) -> list[Array]:
@@ -210,7 +218,7 @@ def _project(run, w, x) -> list[Array]:
     if kernel is None:
         enter = jax.vmap(layout.enter)
         return [enter(a) if layout.columns else a for a in layout.cut(x, 1)]
-    x = _with_one(x, kernel)
+    kernel = kernel[: x.shape[-1]]
     if not layout.merged:
         return [x @ kernel]
     if layout.columns:
@@ -229,8 +237,9 @@ def _step(run, w):
     linear = run.products(w)
 
     def step(constants, carry, inputs):
-        part, biases = constants
+        part, biases, of_input = constants
         u, reset, valid = inputs
+        u = u if of_input is None else u + of_input
 
         def product(k, q):
             out = linear(part.mask, k, q)
@@ -247,7 +256,8 @@ def _step(run, w):
 @partial(_fused.defjvp, symbolic_zeros=True)
 def _fused_jvp(run, primals, tangents):
     w, x, parts = primals
-    lasts, outs = _forward(run, w, x, parts)
+    carries = [p.carry for p in parts]
+    lasts, outs = _forward(run, w, x, parts, _step(run, w), carries)
     # The inputs are mostly not differentiated, which saves a product.
     dx = None if _is_zero(tangents[1]) else tangents[1]
     tangents = jax.tree.map(_instantiate, tangents, primals, is_leaf=_is_zero)
@@ -293,7 +303,7 @@ def _added(run, primals, tangents) -> list[list[Array]]:
     if "input" not in w:
         more = [] if dx is None else [map(run.split, _project(run, w, dx))]
     else:
-        products = [(_with_one(x, dw["input"]), dw["input"])]
+        products = [(x, dw["input"])]
         if dx is not None:
             products.append((dx, w["input"][: dx.shape[-1]]))
         more = [
@@ -306,9 +316,14 @@ def _added(run, primals, tangents) -> list[list[Array]]:
 
 
 def _input_added(run, length, x, kernel) -> list[Array]:
-    """What inputs of all steps add through a kernel."""
+    """What inputs of all steps add through a kernel, its row for the bias if any."""
+    has_bias = len(kernel) > x.shape[-1]
     if run.layout.merged:
         x = x.reshape(-1, x.shape[-1]).T
+    if has_bias:
+        features = 0 if run.layout.merged else -1
+        one = jnp.ones_like(lax.slice_in_dim(x, 0, 1, axis=features))
+        x = jnp.concatenate([x, one], features)
     return [run.layout.all_products(length, x, k) for k in run.split(kernel)]
 
 

@@ -33,7 +33,7 @@ import math
 import operator
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -52,6 +52,7 @@ from rnnjax.unroll._linear_scan import (
     tangent_recurrence,
 )
 from rnnjax.unroll._scan import NOT_DEFERRABLE, trace
+from rnnjax.unroll._vectors import Vectors, jacobians
 
 JACOBIANS = ("auto", "diagonal", "full")
 FULL_UP_TO = 32
@@ -200,7 +201,7 @@ class _Options(NamedTuple):
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _newton(options: _Options, w, init, xs):
     length = len(jax.tree.leaves(xs)[0])
-    vectors = _Vectors.of(init, options.batch_ndim)
+    vectors = Vectors.of(init, options.batch_ndim)
     states, info = _solve(options, vectors, w, init, xs)
 
     def in_parallel():
@@ -256,7 +257,7 @@ def _solve(options, vectors, w, init, xs):
     def evaluate(states, iterations):
         entering = before(states, first, reverse)
         reached, slope = jax.linearize(step, entering)
-        slopes = _jacobians(slope, entering, options.full)
+        slopes = jacobians(slope, entering, options.full)
         error = jnp.abs(states - reached) / jnp.maximum(1, jnp.abs(reached))
         residual = jnp.max(error, initial=0)
         converged = residual <= options.tolerance  # NaN is not
@@ -290,7 +291,7 @@ def _tangents_in_parallel(options, known, added, dinit):
     w, carries, xs = known
     dw, dxs = added
     one = jax.tree.map(lambda a: a[0], carries)
-    vectors = _Vectors.of(one, options.batch_ndim)
+    vectors = Vectors.of(one, options.batch_ndim)
     entering = vectors.pack(carries)
     over_time = jax.vmap(options.step, (None, 0, 0))
 
@@ -302,7 +303,7 @@ def _tangents_in_parallel(options, known, added, dinit):
 
     _, db = jax.jvp(lambda w, xs: leaving(w, entering, xs), (w, xs), (dw, dxs))
     _, slope = jax.linearize(lambda entering: leaving(w, entering, xs), entering)
-    slopes = _jacobians(slope, entering, full=True)
+    slopes = jacobians(slope, entering, full=True)
     dfirst = vectors.pack(jax.tree.unflatten(jax.tree.structure(one), dinit))
     solve = BACKENDS[choose_backend()[0]]
     dstates = tangent_recurrence(solve, options.reverse, slopes, db, dfirst)
@@ -310,66 +311,6 @@ def _tangents_in_parallel(options, known, added, dinit):
     _, dys = jax.jvp(outputs, (w, entering, xs), (dw, dentering, dxs))
     dlast = vectors.unpack(dstates[0 if options.reverse else -1])
     return jax.tree.leaves(dlast), dys
-
-
-def _jacobians(slope, at: Array, full: bool) -> Array:
-    """Of maps between vectors ``[T, *batch, n]``, example by example.
-
-    Args:
-      slope: the linear map of all of them, ``n`` times applied: to one unit vector in
-        all of them.
-      at: an array of their type.
-      full: ``[T, *batch, n, n]``; else the diagonals ``[T, *batch, n]``, for which no
-        more than one column is held.
-    """
-
-    def column(k):
-        unit = jax.nn.one_hot(k, at.shape[-1], dtype=at.dtype)
-        return slope(jnp.broadcast_to(unit, at.shape) + jnp.zeros_like(at))
-
-    def entry(k):
-        return lax.dynamic_index_in_dim(column(k), k, -1, keepdims=False)
-
-    units = jnp.arange(at.shape[-1])
-    if full:
-        return jax.vmap(column, out_axes=-1)(units)
-    return jnp.moveaxis(lax.map(entry, units), 0, -1)
-
-
-class _Vectors(NamedTuple):
-    """Carries as vectors: leaves ``[..., *batch, *shape]`` as one ``[..., *batch, n]``.
-
-    In the widest dtype of the leaves.
-    """
-
-    structure: Any
-    batch_ndim: int
-    shapes: tuple[tuple[int, ...], ...]
-    dtypes: tuple[Any, ...]
-
-    @classmethod
-    def of(cls, carry: Carry, batch_ndim: int) -> _Vectors:
-        leaves, structure = jax.tree.flatten(carry)
-        shapes = tuple(leaf.shape[batch_ndim:] for leaf in leaves)
-        return cls(structure, batch_ndim, shapes, tuple(leaf.dtype for leaf in leaves))
-
-    def pack(self, carry: Carry) -> Array:
-        dtype = jnp.result_type(*self.dtypes)
-        parts = [
-            leaf.reshape(*leaf.shape[: leaf.ndim - len(shape)], math.prod(shape))
-            for leaf, shape in zip(jax.tree.leaves(carry), self.shapes, strict=True)
-        ]
-        return jnp.concatenate([part.astype(dtype) for part in parts], -1)
-
-    def unpack(self, vectors: Array) -> Carry:
-        sizes = [math.prod(shape) for shape in self.shapes]
-        ends = [sum(sizes[: i + 1]) for i in range(len(sizes) - 1)]
-        return self.structure.unflatten(
-            part.reshape(*part.shape[:-1], *shape).astype(dtype)
-            for part, shape, dtype in zip(
-                jnp.split(vectors, ends, -1), self.shapes, self.dtypes, strict=True
-            )
-        )
 
 
 def _default(tolerance: float | None, init: Carry) -> float:

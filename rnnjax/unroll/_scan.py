@@ -12,8 +12,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from rnnjax._compat import deferrable, jaxpr_as_fun, same_type, without_constants
+from rnnjax._compat import (
+    deferrable,
+    inlined,
+    is_variable,
+    jaxpr_as_fun,
+    same_type,
+    without_constants,
+)
 from rnnjax.base import Carry, PyTree
+from rnnjax.unroll._cut import reached
 from rnnjax.unroll._deferred import deferred_scan
 
 NOT_DEFERRABLE = (
@@ -70,7 +78,7 @@ def scan(
     if not steps or not _is_rolled(unroll) or not jitted:
         return plain()
     traced, init = trace(plain, f, init, xs)
-    if traced is None or not deferrable(traced.jaxpr):
+    if traced is None or not deferrable(traced.jaxpr) or _has_rule_of_weights(traced):
         return plain()
     return _scan_traced(traced, init, xs, steps, reverse=reverse)
 
@@ -165,6 +173,22 @@ def _scan_traced(traced, init, xs, length, *, reverse=False, remat=False):
     )
     # A list, where f gives one.
     return traced.out_structure.unflatten(jax.tree.leaves(outputs))
+
+
+def _has_rule_of_weights(traced: Traced) -> bool:
+    """Whether a `jax.custom_vjp` is applied to what the step closes over alone.
+
+    `jax.lax.scan` runs its backward rule at every step. Deferred it would run once, on
+    the sum over all steps, which is another gradient where the rule is not linear (one
+    that clips, say).
+    """
+    jaxpr = inlined(traced.jaxpr).jaxpr
+    in_time = reached(jaxpr, jaxpr.invars)
+    return any(
+        eqn.primitive.name.startswith("custom_vjp_call")
+        and in_time.isdisjoint(filter(is_variable, eqn.invars))
+        for eqn in jaxpr.eqns
+    )
 
 
 def _number_of_steps(xs: PyTree, length: Any) -> int | None:

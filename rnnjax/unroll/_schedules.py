@@ -25,21 +25,24 @@ from rnnjax.unroll._newton import FULL_UP_TO, MAX_ITERATIONS, why_not_newton
 _SMALL_WEIGHTS = 2**18
 _SMALL_BATCH = 16
 # Projected input of a block of steps in the hand-scheduled loop: what is larger is
-# evicted before the loop reads it.
+# evicted before the loop reads it, which costs more than blocks do from four of them.
 _BLOCK_BYTES = 4 * 2**20
+_WHOLE_BYTES = 4 * _BLOCK_BYTES
 
 # On a GPU every array that a step of the loop keeps is a kernel to launch, of about two
 # microseconds. In the time of the five that are spared, an H100 makes the recurrent
 # product of a step again, if rows times weights are no more than this.
 _SMALL_PRODUCT = 2**29
 
-# Rows of the batch from which the transposes around the loop of the hand-written
-# schedule cost more than the better orientation of its products gains: with one product
-# a step, and with more, which transpose more.
-_COLUMNS_BELOW = {True: 64, False: 32}
-# Where two halves of the batch run side by side: on fewer rows the products are bound
-# by reading the kernel, on more each of them keeps all cores busy by itself.
-_TWO_PARTS = range(16, 64)
+# How the hand-written schedule lies on CPU, measured on 2 cores (AVX-512) with 2 MiB of
+# cache each. Few rows, or a kernel that fills both caches, multiply faster in columns;
+# otherwise the transposes around that loop cost more than they gain.
+_COLUMNS_BELOW = 16
+_COLUMNS_UP_TO, _LARGE_KERNEL = 64, 4 * 2**20
+# Two halves of the batch run side by side from this many rows on, fewer if all of the
+# kernel stays in the cache of each core. More rows keep all cores busy in one product.
+_HALVES_FROM, _HALVES_BELOW = 32, 64
+_SMALL_HALVES_FROM, _SMALL_KERNEL = 16, 2 * 2**20
 
 
 class Choice(NamedTuple):
@@ -270,6 +273,8 @@ def _block(schedule, backend, cell, first, length) -> int | None:
     (h,) = h
     gates = sum(hand_schedule(cell).gates)  # type: ignore[union-attr]
     size = gates * h.size * h.dtype.itemsize
+    if length * size < _WHOLE_BYTES:
+        return None
     return _even_block(length, max(1, round(_BLOCK_BYTES / size)))
 
 
@@ -290,10 +295,14 @@ def layout(cell: Cell, first: Carry) -> Layout:
     single = one_device()
     if not single or target_device()[0] != "cpu":
         return Layout(columns=False, merged=single, parts=1)
-    rows, hand = _rows(first), hand_schedule(cell)
-    one_product = hand is not None and len(hand.gates) == 1
-    columns = rows < _COLUMNS_BELOW[one_product]
-    return Layout(columns, merged=True, parts=2 if rows in _TWO_PARTS else 1)
+    rows, h = _rows(first), jax.tree.leaves(first)[0]
+    gates = sum(hand_schedule(cell).gates)  # type: ignore[union-attr]
+    kernel = gates * h.shape[-1] ** 2 * h.dtype.itemsize
+    large, small = kernel >= _LARGE_KERNEL, kernel <= _SMALL_KERNEL
+    columns = rows < _COLUMNS_BELOW or (large and rows <= _COLUMNS_UP_TO)
+    fewest = _SMALL_HALVES_FROM if small else _HALVES_FROM
+    most = _COLUMNS_UP_TO if columns else _HALVES_BELOW - 1
+    return Layout(columns, merged=True, parts=2 if fewest <= rows <= most else 1)
 
 
 def _rows(carry: Carry) -> int:

@@ -1,6 +1,7 @@
 """The suite `aot`, the rented machine, the record of devices that kernels ran on."""
 
 import json
+import re
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ from benchmarks import __main__ as command_line
 from benchmarks import _device_tests, _run
 from benchmarks._compare import Case
 from benchmarks.suites import MEASURED, SUITES
-from benchmarks.suites.aot import Aot
+from benchmarks.suites.aot import COMPARED, LENGTHS, Aot
 from rnnjax.kernels._device import PASSED
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +70,24 @@ def test_cells_are_named():
         Aot(cells=("elman",))
     assert "aot" in SUITES
     assert "aot" not in MEASURED
+
+
+def test_the_committed_results():
+    """Of the LSTM at both lengths, the default is estimated no dearer than the rest."""
+    result = json.loads((ROOT / "benchmarks/results/aot-cpu-2-cores.json").read_text())
+    assert re.match(r"\d{4}-\d\d-\d\d", result["machine"]["date"])
+    for package in ("jax", "libtpu", "jax-cuda12-pjrt"):
+        assert re.fullmatch(r"[\d.]+", result["machine"]["versions"][package])
+    for shape in LENGTHS:
+        labels = {"cell": "lstm", "shape": shape, "target": COMPARED}
+        labels["direction"] = "value_and_grad"
+        rows = next(
+            {row["name"]: row["cycles"] for row in case["rows"] if row.get("cycles")}
+            for case in result["cases"]
+            if case["labels"] == labels
+        )
+        others = ("deferred", "hoisted", "product in the loop")
+        assert rows["default"] <= min(rows[name] for name in others)
 
 
 class TestRented:

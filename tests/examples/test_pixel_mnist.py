@@ -163,6 +163,8 @@ def test_smoke_run_and_going_on(csv, tmp_path, capsys):
 
     run.main(arguments.split())
     assert "permuted, min_gru: done before" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="--no-train: expected results in"):
+        run.main([*arguments.split(), "--no-train", "--orders", "sequential"])
     with pytest.raises(ValueError, match="epochs was 1, is 2"):
         run.main([*arguments.split(), "--epochs", "2"])
 

@@ -76,7 +76,7 @@ def assert_same(folder, whole):
 
 def killed_run(folder, kills, generator, whole):
     """Kills runs, each as often as it takes to end; where the kills struck."""
-    struck = {"kills": 0, "in a save": 0, "runs": 0, "before a checkpoint": 0}
+    struck = {"kills": 0, "in a save": 0, "runs": 0}
     while struck["kills"] < kills:
         run = folder / str(struck["runs"])
         run.mkdir(exist_ok=True)

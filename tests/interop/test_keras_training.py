@@ -65,7 +65,11 @@ def copies(arrays):
 
 
 def compare(model, names, targets, params, metric, our_metric, loss):
-    """Outputs, then two epochs of both, step for step in the same order."""
+    """Outputs, then two epochs of both, step for step in the same order.
+
+    Keras adds Adam's epsilon before it corrects the means for their start at 0, so that
+    the two drift apart a little.
+    """
     x, forward = names["x"], names["forward"]
     ours = training.predict(forward, params, x, batch_size=32)
     np.testing.assert_allclose(ours, model.predict(x, verbose=0), atol=1e-5)
@@ -89,9 +93,9 @@ def compare(model, names, targets, params, metric, our_metric, loss):
         for prefix in ("", "val_"):
             key = prefix + our_name
             values = [record[key] for record in fitted.history if key in record]
-            np.testing.assert_allclose(values, history[prefix + name], rtol=2e-4)
+            np.testing.assert_allclose(values, history[prefix + name], rtol=2e-3)
     after = training.predict(forward, fitted.state.params, x, batch_size=32)
-    np.testing.assert_allclose(after, model.predict(x, verbose=0), atol=1e-4)
+    np.testing.assert_allclose(after, model.predict(x, verbose=0), atol=1e-3)
 
 
 def test_regression():

@@ -424,3 +424,28 @@ def test_explicit_sharding():
         h = jax.device_put(rows_of(h[None])[0], NamedSharding(mesh, P("rows")))
         xs = jax.device_put(rows_of(xs), NamedSharding(mesh, P(None, "rows")))
         check(lambda scan, *a: jax.grad(loss_of(scan), (0, 1, 2))(*a), w, h, xs)
+
+
+@jax.custom_vjp
+def _clipping_its_gradient(w):
+    return w
+
+
+_clipping_its_gradient.defvjp(
+    lambda w: (w, None), lambda _, g: (jnp.clip(g, -0.01, 0.01),)
+)
+
+
+@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit])
+def test_a_rule_of_weights_that_is_not_linear(wrap):
+    """Its backward runs at every step, not once on the sum."""
+    weights = wrap(_clipping_its_gradient)
+
+    def loss(w, scan):
+        step = lambda h, x: (jnp.tanh(x + h @ weights(w)),) * 2  # noqa: E731
+        return (scan(step, jnp.zeros((2, 3)), xs)[1] ** 2).sum()
+
+    xs, w = jax.random.normal(jax.random.key(0), (6, 2, 3)), jnp.eye(3) / 2
+    ours, theirs = (jax.grad(loss)(w, scan) for scan in (rnnjax.scan, jax.lax.scan))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert np.abs(ours).max() > 0.015  # the sum of some, each clipped
