@@ -14,8 +14,8 @@ from rnnjax import _extras
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = {
-    *("train", "flax", "text", "plot", "examples", "test", "bench", "interop"),
-    *("aot", "cuda", "tpu", "docs", "dev"),
+    *("train", "tensorboard", "flax", "text", "plot", "examples", "test", "bench"),
+    *("interop", "aot", "cuda", "tpu", "docs", "dev"),
 }
 
 
@@ -82,6 +82,7 @@ def test_require_names_the_pip_line():
         ("training", "optax", "train"),
         ("losses", "optax", "train"),
         ("plotting", "matplotlib", "plot"),
+        ("flax", "flax", "flax"),
     ],
 )
 def test_module_without_its_extra_names_the_pip_line(module, package, extra):
