@@ -17,21 +17,17 @@ def free_port():
         return found.getsockname()[1]
 
 
-def launch(count, folder, *arguments, devices=1):
+def launch(count, folder, *arguments):
     """The return codes of ``python -m arguments``; output goes to logs in the folder.
 
     Where one process fails, the others are ended, as SLURM does. A fresh port each
     time: that of a killed coordinator may be taken for a minute.
     """
     port, processes = free_port(), []
-    flags = (
-        f"--xla_force_host_platform_device_count={devices} "
-        f"--xla_backend_optimization_level=0"
-    )
     for index in range(count):
         environment = os.environ | {
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": flags,
+            "XLA_FLAGS": "--xla_backend_optimization_level=0",
             "PYTHONPATH": str(ROOT),
             "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
             "JAX_NUM_PROCESSES": str(count),
