@@ -79,19 +79,18 @@ def rows(results: Results, beside: float, config: Config) -> list[Row]:
     return lines
 
 
-def draw(results: Results, path: Path) -> None:
-    """Draws the accuracy on development images against the steps."""
+def draw(order: str, of_cells: dict[str, dict], path: Path) -> None:
+    """Draws the accuracy of each cell on development images against the steps."""
     records = [
-        {"step": record["step"], f"{order}, {cell}": 100 * record["dev_accuracy"]}
-        for order, of_cells in results.items()
+        {"step": record["step"], cell: 100 * record["dev_accuracy"]}
         for cell, result in of_cells.items()
         for record in result["curve"]
     ]
     plotting.learning_curves(
         records,
-        [f"{order}, {cell}" for order, of in results.items() for cell in of],
+        list(of_cells),
         y_label="development accuracy, %",
-        title="MNIST-5k, pixel by pixel",
+        title=f"MNIST-5k, pixel by pixel, {order}",
         path=path,
     )
 

@@ -54,6 +54,7 @@ def run(config: Config) -> dict:
         }
         if of_cells:
             results[order] = of_cells
+            report.draw(order, of_cells, config.output / f"{order}.png")
     if not results:
         raise InputError(
             f"--no-train: expected results in {config.output}, found none of the "
@@ -63,7 +64,6 @@ def run(config: Config) -> dict:
     console.print(f"\n{table}\n")
     pages = f"{table}\n\n{report.budgets(results)}\n"
     (config.output / "table.md").write_text(pages, encoding="utf-8")
-    report.draw(results, config.output / "learning_curves.png")
     whole = write_result(
         config.output,
         example="pixel_mnist",

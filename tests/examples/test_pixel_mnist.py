@@ -157,7 +157,7 @@ def test_smoke_run_and_going_on(csv, tmp_path, capsys):
     result = json.loads((folder / "result.json").read_text())
     assert result["steps"] == 2 and 0 <= result["test"] <= 1
     assert sum(result["data"][name] for name in SPLITS) == 100
-    assert (output / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
+    assert (output / "permuted.png").read_bytes().startswith(b"\x89PNG")
     whole = json.loads((output / "result.json").read_text())
     assert whole["rows"][0]["task"] == "permuted MNIST-5k, 49 pixels one by one"
 
