@@ -29,6 +29,7 @@ def check(output, result, pictures):
         assert (output / name).stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_sentiment(tmp_path):
     data = text_data.reviews(tmp_path / "reviews.csv")
     output = tmp_path / "out"
@@ -61,6 +62,7 @@ def test_tagging_and_its_exact_resume(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_g2p(tmp_path):
     data = text_data.dictionary(tmp_path / "own.dict")
     output = tmp_path / "out"
@@ -73,6 +75,7 @@ def test_g2p(tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_translation(tmp_path):
     source, target = text_data.aligned(tmp_path)
     output = tmp_path / "out"
@@ -87,6 +90,7 @@ def test_translation(tmp_path):
     assert result["bleu"]["nearest neighbour"] > result["bleu"]["copy of the source"]
 
 
+@pytest.mark.slow
 def test_summarize(tmp_path):
     data = text_data.summaries(tmp_path / "own.csv")
     output = tmp_path / "out"
