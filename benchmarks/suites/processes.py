@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from .. import _timing
+from .. import _machine, _timing
 from .._compare import Case
 from .._suite import Plot, Suite, Summary, row_of
 
@@ -71,14 +71,14 @@ class Processes(Suite):
                 "model": model,
                 "batch of each": self.batch,
                 "processes": count,
-                "cores": os.cpu_count(),
+                "cores": _machine.cores(),
             }
             yield Case(labels, rows, ALONE)
 
     def summary(self, cases: list[Case]) -> Summary:
         first, rows = cases[0], []
         start = first.labels["processes"]
-        cores = os.cpu_count() or 1
+        cores = _machine.cores()
         for case in cases:
             count = case.labels["processes"]
             row = {"processes": count}

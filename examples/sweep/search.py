@@ -131,8 +131,8 @@ def search(config: Config, text: Text, console: rich.console.Console) -> optuna.
     study = open_study(config)
 
     def objective(trial: optuna.Trial) -> float:
+        trial.set_user_attr("process", os.getpid())  # first: whoever reads it sees both
         trial.set_user_attr("machine", platform.node())
-        trial.set_user_attr("process", os.getpid())
         return run_trial(config, text, trial)
 
     def show(study: optuna.Study, trial: FrozenTrial) -> None:

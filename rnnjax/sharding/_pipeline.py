@@ -255,13 +255,14 @@ def _run_ticks(run, carry: Carry, chunks: PyTree, axis: str, number: int, stages
     def outputs(leaf):
         leaf = leaf[stages - 1 :]
         leaf = jnp.where(stage == stages - 1, leaf, jnp.zeros_like(leaf))
-        return lax.psum(leaf, axis).reshape(-1, *leaf.shape[2:])
+        steps = leaf.shape[0] * leaf.shape[1]
+        return lax.psum(leaf, axis).reshape(steps, *leaf.shape[2:])
 
     return carry, jax.tree.map(outputs, ys)
 
 
 def _in_chunks(number: int):
-    return lambda leaf: leaf.reshape(number, -1, *leaf.shape[1:])
+    return lambda leaf: leaf.reshape(number, len(leaf) // number, *leaf.shape[1:])
 
 
 def _flipped(tree: PyTree) -> PyTree:

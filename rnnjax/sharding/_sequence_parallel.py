@@ -177,6 +177,8 @@ def sequence_parallel(
             return cell.initial_carry(params, batch)
 
         got = sequence_inputs(first, cell.event_ndim, carry, xs, **options)
+        if not got.length:  # nothing to be cut
+            return alone.unroll(params, carry, xs, reverse=reverse, **options)
         mend = "Pad xs in time, and give lengths."
         check_divides("xs (time axis)", got.length, mesh, axis, mend)
         rows = rows_of(got.batch, mesh, data)

@@ -17,13 +17,14 @@ import jax.numpy as jnp
 from rnnjax._checks import positive
 from rnnjax._extras import require
 from rnnjax.base import PyTree
+from rnnjax.sharding import barrier
 from rnnjax.training._differences import (
     as_json,
     describe_state,
     differences,
     versions,
 )
-from rnnjax.training._sums import find_damage, write_sums
+from rnnjax.training._sums import find_damage, is_summed, write_sums
 
 FORMAT = 1
 _UNFINISHED = ".orbax-checkpoint-tmp"
@@ -191,6 +192,7 @@ class Checkpoints:
             step, pending = self._pending_step, self._pending
             self._pending = None
             self._guarded(step, pending.result)
+            _meet()
 
     def close(self) -> None:
         """`wait`, and stops the background thread. It starts again where needed."""
@@ -208,6 +210,10 @@ class Checkpoints:
             return []
         names = (path.name for path in self.folder.iterdir() if path.is_dir())
         return sorted(int(name) for name in names if name.isdecimal())
+
+    def is_finished(self, step: int) -> bool:
+        """Whether the save of that step came to its end; it may be damaged since."""
+        return is_summed(self._path(step))
 
     def best_step(self) -> int:
         """The step of the checkpoint with the best metric.
@@ -270,6 +276,7 @@ class Checkpoints:
         later = [s for s in self.steps() if s > step]
         if jax.process_index() == 0:
             self._guarded(step, lambda: [self._delete(s) for s in later])
+        _meet()
 
     def _begin(self, step: int, state: PyTree, content: dict[str, Any]) -> None:
         """Starts writing; what must be seen by this thread is done when it returns."""
@@ -293,9 +300,7 @@ class Checkpoints:
             state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(content)
         )
         alone = jax.process_count() == 1
-        if (
-            not alone
-        ):  # Processes meet in a save, each at the same place of its program.
+        if not alone:  # processes meet in a save, at the same place of their programs
             self._checkpointer.save(self._path(step), args=items)
         self._metrics[step] = self._metric_of(content)
         self._pending_step = step
@@ -424,9 +429,11 @@ class Checkpoints:
     def _content(self, step: int) -> dict[str, Any]:
         import orbax.checkpoint as ocp
 
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
-            item = ocp.args.Composite(record=ocp.args.JsonRestore())
-            return reader.restore(self._path(step), args=item)["record"]
+        # By the handler alone: in a Checkpointer all processes would have to meet, and
+        # the first one reads records by itself.
+        record = self._path(step) / "record"
+        item = ocp.args.JsonRestore()
+        return ocp.JsonCheckpointHandler().restore(record, args=item)  # type: ignore
 
     def _read_state(self, step: int, like: PyTree) -> PyTree:
         import orbax.checkpoint as ocp
@@ -461,6 +468,12 @@ class Checkpoints:
 
     def _path(self, step: int) -> Path:
         return self.folder / str(step)
+
+
+def _meet() -> None:
+    """Waits for the first process, which adds checksums and deletes."""
+    if jax.process_count() > 1:
+        barrier()
 
 
 def _without_empty(state: PyTree) -> PyTree:

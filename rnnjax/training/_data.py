@@ -31,6 +31,7 @@ class BatchStream:
                 f"of arrays [N, ...] give batch_size as well."
             )
         self._data = data
+        self._length = length_of_epoch(data)
         self.epoch = self.index = 0
         self._pass: Any = None
 
@@ -55,7 +56,7 @@ class BatchStream:
 
     def length(self) -> int | None:
         """Number of batches in the first epoch, where that is known beforehand."""
-        return length_of_epoch(self._data)
+        return self._length
 
     def place(self) -> dict[str, Any]:
         """Where the stream stands, as JSON can hold it."""

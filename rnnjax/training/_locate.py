@@ -144,6 +144,6 @@ def _first_entry(leaf: Any) -> str:
     """Type and shape, and the first entry that is not finite."""
     entries = np.asarray(leaf)
     kind = f"{entries.dtype}[{','.join(map(str, entries.shape))}]"
-    index = np.argwhere(~np.isfinite(entries.astype(np.complex64)))[0]
+    index = np.argwhere(~np.isfinite(entries.astype(np.complex128)))[0]
     at = f" at {index.tolist()}" if entries.ndim else ""
     return f"{kind} is {entries[tuple(index)]}{at}"

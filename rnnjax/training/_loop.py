@@ -81,7 +81,7 @@ class Loop:
     ) -> str:
         """Trains to the end; returns why it ended."""
         self._bar, self._termination = bar, termination
-        for log in self._logs:
+        for log in self._logs if self._checkpoints is not None else ():
             if hasattr(log, "rewind"):
                 log.rewind(self.books.history)  # type: ignore[attr-defined]
         with contextlib.ExitStack() as stack:
@@ -235,12 +235,13 @@ class Loop:
         record |= {n: v.tolist() for n, v in books.running.means().items()}
         if books.skipped:
             record["skipped"] = books.skipped
+        trained = bool(books.running.weight)  # else there is no metric to watch
         books.running = type(books.running)()
         books.skipped = 0
         books.recorded = books.step
         self._mark()
         self._emit(record)
-        return self._watch() if self._validate is None else False
+        return self._watch() if trained and self._validate is None else False
 
     def _beginning(self) -> dict[str, Any]:
         """What all records begin with."""

@@ -16,6 +16,11 @@ def write_sums(folder: Path) -> None:
     aside.replace(folder / NAME)
 
 
+def is_summed(folder: Path) -> bool:
+    """Whether the checksums are there, which are written last of all."""
+    return (folder / NAME).exists()
+
+
 def find_damage(folder: Path) -> str | None:
     """What is wrong with the files of ``folder``; None where all are as written."""
     try:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax._by_hand import hand_schedule, projects_by_hand
+from rnnjax._checks import check_features, check_recurrent
 from rnnjax._compat import cudnn_lstm
 from rnnjax.base import Array, Carry, Cell, Params, Schedule
 from rnnjax.unroll._masking import select, zero_where_masked
@@ -86,9 +87,12 @@ def cudnn_scan(
     """
     leaves, structure = jax.tree.flatten(carry)
     steps, *batch, features = xs.shape
-    hidden = leaves[0].shape[-1]
+    hidden, dtype = leaves[0].shape[-1], leaves[0].dtype
+    check_features("x (one step of xs)", xs, len(params["input"]["kernel"]))
+    check_recurrent(params["recurrent"]["kernel"], leaves[0])
+    params, xs = jax.tree.map(lambda a: a.astype(dtype), (params, xs))
     if not steps or not leaves[0].size:
-        return carry, jnp.zeros((steps, *batch, hidden), xs.dtype)
+        return carry, jnp.zeros((steps, *batch, hidden), dtype)
     rows = xs.reshape(steps, -1, features)
     valid = jnp.ones(rows.shape[:2], bool)
     if mask is not None:

@@ -28,6 +28,10 @@ NOT_DEFERRABLE = (
     "the step calls back into Python or writes to a reference, which a deferred "
     "gradient would repeat"
 )
+RULE_OF_WEIGHTS = (
+    "the step applies a jax.custom_vjp to its weights alone, whose rule is to run at "
+    "every step"
+)
 
 
 def scan(
@@ -48,7 +52,8 @@ def scan(
     Under differentiation `jax.debug.print` inside ``f`` fires more often than under
     `jax.lax.scan`. Other effects must not be repeated: an ``f`` that calls back into
     Python (`jax.pure_callback`, `jax.experimental.io_callback`, ordered prints) or
-    writes to a `jax.Ref` is left to `jax.lax.scan`, gradient included.
+    writes to a `jax.Ref` is left to `jax.lax.scan`, gradient included. So is one that
+    applies a `jax.custom_vjp` to nothing but what it closes over.
 
     Args:
       f: one step, ``(carry, x) -> (carry, y)``.
@@ -78,7 +83,7 @@ def scan(
     if not steps or not _is_rolled(unroll) or not jitted:
         return plain()
     traced, init = trace(plain, f, init, xs)
-    if traced is None or not deferrable(traced.jaxpr) or _has_rule_of_weights(traced):
+    if traced is None or why_not_deferrable(traced.jaxpr):
         return plain()
     return _scan_traced(traced, init, xs, steps, reverse=reverse)
 
@@ -98,8 +103,9 @@ def scan_closure(
     `jax.closure_convert`: that takes only some of the constants.
     """
     traced = _trace(f, init, xs) if length else None
-    if traced is not None and not deferrable(traced.jaxpr):
-        warnings.warn(f"rnnjax: gradient autodiff: {NOT_DEFERRABLE}.", stacklevel=2)
+    obstacle = why_not_deferrable(traced.jaxpr) if traced is not None else ""
+    if obstacle:
+        warnings.warn(f"rnnjax: gradient autodiff: {obstacle}.", stacklevel=2)
         traced = None
     if traced is None:
         step = jax.checkpoint(f) if remat else f
@@ -175,20 +181,24 @@ def _scan_traced(traced, init, xs, length, *, reverse=False, remat=False):
     return traced.out_structure.unflatten(jax.tree.leaves(outputs))
 
 
-def _has_rule_of_weights(traced: Traced) -> bool:
-    """Whether a `jax.custom_vjp` is applied to what the step closes over alone.
+def why_not_deferrable(step: Any, weights: int = 0) -> str:
+    """Why the gradient of a step, a closed jaxpr, is left to autodiff; "" for nothing.
 
-    `jax.lax.scan` runs its backward rule at every step. Deferred it would run once, on
-    the sum over all steps, which is another gradient where the rule is not linear (one
-    that clips, say).
+    Of what the step closes over alone, its constants and its first ``weights`` inputs,
+    a `jax.custom_vjp` has its backward rule run at every step by `jax.lax.scan`.
+    Deferred it would run once, on the sum over all steps, which is another gradient
+    where the rule is not linear (one that clips, say).
     """
-    jaxpr = inlined(traced.jaxpr).jaxpr
-    in_time = reached(jaxpr, jaxpr.invars)
-    return any(
+    if not deferrable(step):
+        return NOT_DEFERRABLE
+    jaxpr = inlined(step).jaxpr
+    in_time = reached(jaxpr, jaxpr.invars[weights:])
+    has_rule = any(
         eqn.primitive.name.startswith("custom_vjp_call")
         and in_time.isdisjoint(filter(is_variable, eqn.invars))
         for eqn in jaxpr.eqns
     )
+    return RULE_OF_WEIGHTS if has_rule else ""
 
 
 def _number_of_steps(xs: PyTree, length: Any) -> int | None:

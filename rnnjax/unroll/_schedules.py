@@ -95,7 +95,7 @@ def choose(
     block = _block(schedule, backend, cell, first, length)
     hoisted = f"blocks of {block} steps" if block else "all steps at once"
     remat, why = schedule.remat, ""
-    if (backend, gradient, remat) == ("scan", "deferred", "none"):
+    if schedule.gradient == "auto" and (backend, remat) == ("scan", "none"):
         remat, why = _remat(weights, _rows(first))
     reasons += [f"input products: hoisted, {hoisted}", f"remat {remat}{why}"]
     return Choice(Schedule(gradient, backend, remat), block, tuple(reasons))
@@ -125,7 +125,9 @@ def _backend(schedule, cell, weights, first, length) -> tuple[str, str]:
         return "scan", obstacle
     platform, _ = target_device()
     if platform == "tpu" and not why_not_by_itself():
-        return _kernels(schedule, cell, weights, first, length)
+        kernels = how_kernels_run(hand_schedule(cell), first, length)
+        if not (kernels.obstacle or kernels.too_large):
+            return _kernels(schedule, cell, weights, first, length)
     if platform == "tpu":
         return _estimated(first)
     if platform != "cpu":

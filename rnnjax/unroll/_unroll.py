@@ -11,7 +11,7 @@ from jax import lax
 
 from rnnjax._by_hand import hand_schedule, projects_by_hand
 from rnnjax._checks import as_arrays, batch_shape_of, check_carry, check_flags
-from rnnjax._compat import deferrable, in_order, target_device
+from rnnjax._compat import in_order, target_device
 from rnnjax.base import (
     LINEAR_BACKENDS,
     Array,
@@ -32,7 +32,7 @@ from rnnjax.unroll._fused import fused_scan
 from rnnjax.unroll._linear import linear_recurrence
 from rnnjax.unroll._masking import canonical_flags, select, zero_where_masked
 from rnnjax.unroll._newton import newton_scan
-from rnnjax.unroll._scan import NOT_DEFERRABLE, scan_closure
+from rnnjax.unroll._scan import scan_closure, why_not_deferrable
 from rnnjax.unroll._schedules import choose, layout
 
 
@@ -176,16 +176,17 @@ def explain_cell(
     name = getattr(cell.init, "__qualname__", "cell").split(".")[0]
     gradient = schedule.gradient
     by_steps = schedule.backend not in LINEAR_BACKENDS and gradient == "deferred"
-    if by_steps and not _is_deferrable(cell, params, xs, batch_shape):
+    obstacle = _why_not_deferrable(cell, params, xs, batch_shape) if by_steps else ""
+    if obstacle:
         gradient = "autodiff"
-        reasons = (*reasons, f"gradient autodiff in its place: {NOT_DEFERRABLE}")
+        reasons = (*reasons, f"gradient autodiff in its place: {obstacle}")
     return Explanation(name, schedule.backend, gradient, reasons)
 
 
-def _is_deferrable(cell: Cell, params: Params, xs: PyTree, batch_shape) -> bool:
-    """Whether the cell's step may run for all of time at once, found by a trace."""
+def _why_not_deferrable(cell: Cell, params: Params, xs: PyTree, batch_shape) -> str:
+    """`why_not_deferrable` of the cell's step, found by a trace."""
     if not jax.tree.leaves(xs)[0].shape[0]:
-        return True
+        return ""
 
     def step(params, xs):
         x = jax.tree.map(lambda a: a[0], xs)
@@ -193,7 +194,9 @@ def _is_deferrable(cell: Cell, params: Params, xs: PyTree, batch_shape) -> bool:
         return carry, cell.project(params, x)
 
     carry, u = jax.eval_shape(step, params, xs)
-    return deferrable(jax.make_jaxpr(cell.recur)(params["recurrent"], carry, u))
+    weights = params["recurrent"]
+    traced = jax.make_jaxpr(cell.recur)(weights, carry, u)
+    return why_not_deferrable(traced, len(jax.tree.leaves(weights)))
 
 
 def check_step_key(key: StepKey | None) -> None:

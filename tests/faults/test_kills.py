@@ -16,7 +16,7 @@ from rnnjax.training import read_metrics
 from tests.faults import trainer
 
 ROOT = Path(__file__).parents[2]
-STEPS = 40
+STEPS = 100
 
 
 def start(folder):

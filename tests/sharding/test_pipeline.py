@@ -128,3 +128,10 @@ def test_what_cannot_be_is_named():
     params = rnn.init(jax.random.key(0), jnp.ones(F))
     with pytest.raises(ValueError, match="num_chunks=5 divides, got 12"):
         rnn.unroll(params, None, jnp.ones((T, B, F)))
+
+
+def test_no_examples():
+    rnn = sharding.pipeline(layer(), L, mesh=sharding.mesh("stage=4"))
+    params, _, _ = given(rnn)
+    _, ys = rnn.unroll(params, None, jnp.ones((2 * L, 0, F)))
+    assert ys.shape == (2 * L, 0, F)

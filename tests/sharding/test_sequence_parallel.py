@@ -138,3 +138,12 @@ def test_explain_and_the_single_step():
     alone, (params, _, xs) = given(rnnjax.cells.rg_lru(H))
     assert "the steps on 8 devices" in str(rnnjax.explain(rnn, params, xs))
     assert_close(rnn.step(params, None, xs[0]), alone.step(params, None, xs[0]))
+
+
+def test_no_steps_and_no_examples():
+    mesh = sharding.mesh("sequence=8")
+    rnn = sharding.sequence_parallel(rnnjax.cells.min_gru(4), mesh=mesh)
+    params = rnn.init(jax.random.key(0), jnp.ones(3))
+    for length, batch in ((0, 2), (8, 0)):
+        carry, ys = rnn.unroll(params, None, jnp.ones((length, batch, 3)))
+        assert ys.shape == (length, batch, 4) and carry.shape == (batch, 4)

@@ -273,6 +273,42 @@ def test_a_bad_batch_is_skipped_counted_and_reported(run, step, windows, by_hand
     assert run([*data[:4], windows[2]], steps=9, skip_nonfinite=2).reason == "steps"
 
 
+def test_a_record_without_a_good_step_is_watched_by_nobody(run, windows, tmp_path):
+    bad = jax.tree.map(np.copy, windows[0])
+    bad["inputs"][1, 0] = np.nan
+    fitted = run(
+        [bad, windows[0], windows[1]],
+        steps=3,
+        log_every=1,
+        early_stopping=training.EarlyStopping("loss", 9),
+        checkpoints=training.Checkpoints(tmp_path / "runs", best="loss"),
+    )
+    assert [r.get("skipped") for r in fitted.history] == [1, None, None]
+    assert fitted.best.step in (2, 3)
+
+
+def test_a_log_goes_on_and_is_rewound_only_for_a_resume(run, windows, tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    for _ in range(2):
+        run(windows, steps=2, log_every=1, logs=[training.MetricsLog(path)])
+    assert [r["step"] for r in training.read_metrics(path)] == [1, 2, 1, 2]
+
+
+def test_a_run_killed_in_its_first_save_starts_anew(run, windows, by_hand, tmp_path):
+    folder = tmp_path / "runs"
+    run(windows, steps=2, checkpoints=training.Checkpoints(folder))
+    (folder / "2" / "SHA256SUMS").unlink()  # written last of all
+    with pytest.warns(UserWarning, match=r"steps \[2\] .* were never finished"):
+        fitted = run(
+            windows,
+            steps=2,
+            checkpoints=training.Checkpoints(folder),
+            resume="auto",
+        )
+    assert_equal(fitted.state, by_hand[0][2])
+    assert training.Checkpoints(folder).restore(fitted.state).step == 2
+
+
 def test_debug_finds_the_batch_entry_or_the_operation(run, windows, state):
     bad = jax.tree.map(np.copy, windows[0])
     bad["inputs"][1, 0] = np.inf

@@ -449,3 +449,26 @@ def test_a_rule_of_weights_that_is_not_linear(wrap):
     ours, theirs = (jax.grad(loss)(w, scan) for scan in (rnnjax.scan, jax.lax.scan))
     np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
     assert np.abs(ours).max() > 0.015  # the sum of some, each clipped
+
+
+def test_a_cell_with_such_a_rule_says_that_its_gradient_is_not_deferred():
+    def recur(w, h, u):
+        h = jnp.tanh(u + h @ _clipping_its_gradient(w["kernel"]))
+        return h, h
+
+    cell = rnnjax.cells.simple(3)._replace(recur=recur)
+    rnn = rnnjax.layer(cell, rnnjax.Schedule(gradient="deferred"))
+    xs = jax.random.normal(jax.random.key(0), (6, 2, 3))
+    params = rnn.init(jax.random.key(1), xs[0])
+    explanation = rnnjax.explain(rnn, params, xs)
+    assert explanation.gradient == "autodiff"
+    assert "custom_vjp" in explanation.reasons[-1]
+
+    def gradient(rnn):
+        loss = lambda p: (rnn.unroll(p, None, xs)[1] ** 2).sum()  # noqa: E731
+        return jax.grad(loss)(params)["recurrent"]["kernel"]
+
+    oracle = rnnjax.layer(cell, rnnjax.Schedule(gradient="autodiff", backend="scan"))
+    with pytest.warns(UserWarning, match="custom_vjp"):
+        ours = gradient(rnn)
+    np.testing.assert_allclose(ours, gradient(oracle), rtol=1e-5, atol=1e-6)
