@@ -108,7 +108,7 @@ class Schedule:
         step, carry and projected input, and computes the inside of the step again. A
         number K keeps every K-th carry and computes the steps between them again,
         projection included; "sqrt" is that with the square root of ``T``, for memory
-        that grows with it. On a GPU, with ``gradient="auto"``, "none" may become "step",
+        that grows with it. On a GPU, under gradient "auto", "none" may become "step",
         which launches fewer kernels; `explain` says so.
       block: number of steps whose inputs are projected, and whose weight gradients are
         formed, in one product. None is all of them.
