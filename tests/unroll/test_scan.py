@@ -460,7 +460,8 @@ def test_a_cell_with_such_a_rule_says_that_its_gradient_is_not_deferred():
     rnn = rnnjax.layer(cell, rnnjax.Schedule(gradient="deferred"))
     xs = jax.random.normal(jax.random.key(0), (6, 2, 3))
     params = rnn.init(jax.random.key(1), xs[0])
-    explanation = rnnjax.explain(rnn, params, xs)
+    with pytest.warns(UserWarning, match="custom_vjp"):
+        explanation = rnnjax.explain(rnn, params, xs)
     assert explanation.gradient == "autodiff"
     assert "custom_vjp" in explanation.reasons[-1]
 
