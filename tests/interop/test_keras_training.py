@@ -95,7 +95,7 @@ def compare(model, names, targets, params, metric, our_metric, loss):
             values = [record[key] for record in fitted.history if key in record]
             np.testing.assert_allclose(values, history[prefix + name], rtol=2e-3)
     after = training.predict(forward, fitted.state.params, x, batch_size=32)
-    np.testing.assert_allclose(after, model.predict(x, verbose=0), atol=1e-3)
+    np.testing.assert_allclose(after, model.predict(x, verbose=0), atol=3e-3)
 
 
 def test_regression():
