@@ -238,7 +238,8 @@ def in_order(tree: Any) -> Any:
     from jax.experimental.layout import Layout, with_layout_constraint
 
     def constrained(a):
-        if jnp.issubdtype(a.dtype, jax.dtypes.extended):
+        kinds = (jax.dtypes.extended, jnp.complexfloating)  # XLA for TPUs splits these
+        if any(jnp.issubdtype(a.dtype, kind) for kind in kinds):
             return a
         return with_layout_constraint(a, Layout(tuple(range(a.ndim))))
 

@@ -112,7 +112,10 @@ def test_a_collective_in_a_loop_is_seen(target):
 @on("v5e:2x2")
 @every_cell
 def test_the_default_is_estimated_no_dearer_than_the_others(target, cell):
-    """In cycles of the whole program; `benchmarks aot` has the table."""
+    """In cycles of the whole program; `benchmarks aot` has the table.
+
+    Of differences of a few percent the estimates say nothing.
+    """
 
     def cycles(schedule):
         program = value_and_grad(CELLS[cell](H, schedule=schedule))
@@ -121,7 +124,7 @@ def test_the_default_is_estimated_no_dearer_than_the_others(target, cell):
     default = cycles(Schedule())
     assert 0 < default
     for gradient in ("deferred", "autodiff"):
-        assert default <= cycles(Schedule(gradient, "scan"))
+        assert default <= 1.03 * cycles(Schedule(gradient, "scan"))
 
 
 @on("v5e:2x2")
