@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import jax
 import numpy as np
-import optax
 import rich.console
 
-from rnnjax import training
-
 from ..common.buckets import Buckets, in_order, padded
-from ..common.config import as_json
+from ..common.epochs import train_by_epochs
 from ..common.vocabulary import PAD, Vocabulary
 from .config import RESUMABLE, Config
 from .data import Glyph
@@ -56,32 +53,20 @@ def train(
         seed=config.seed,
     )
     namer = build(config, vocabulary.size)
-    key = jax.random.key(config.seed)
-    params = namer.init(key, glyphs[0].image, np.int32(PAD))
-    loss, optimizer = make_loss(config, namer), make_optimizer(config, len(batches))
-    state = training.init_state(params, optimizer)
-    settings = {k: v for k, v in as_json(config).items() if k not in RESUMABLE}
-    checkpoints = training.Checkpoints(
-        config.output / "checkpoints",
-        best="val_bits",
-        config={**settings, "data": sources},
-    )
-    fitted = training.fit(
-        loss,
-        optimizer,
-        state,
+    params = namer.init(jax.random.key(config.seed), glyphs[0].image, np.int32(PAD))
+    best, history, seconds = train_by_epochs(
+        config,
+        make_loss(config, namer),
+        params,
         batches,
-        key=jax.random.fold_in(key, 1),
-        epochs=config.epochs,
         validation=evaluation_batches(config, splits["development"], vocabulary),
-        logs=[training.MetricsLog(config.output / "metrics.jsonl")],
-        progress=console,
+        watch="val_bits",
         units={"words": lambda batch: int(batch["lengths"].sum())},
-        checkpoints=checkpoints,
-        resume=config.resume,
+        resumable=RESUMABLE,
+        sources=sources,
+        console=console,
     )
-    best = checkpoints.restore(state, "best").state.params
-    return namer, best, fitted.history, fitted.history[-1]["seconds"]
+    return namer, best, history, seconds
 
 
 def evaluation_batches(
@@ -95,17 +80,3 @@ def evaluation_batches(
         batch["lengths"][len(places) :] = 0
         batches.append(batch)
     return batches
-
-
-def make_optimizer(config: Config, batches: int) -> optax.GradientTransformation:
-    """AdamW with clipping; warmed up, cosine to 0."""
-    steps = config.epochs * batches
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, min(steps // 10, 200), steps
-    )
-    return training.optimizer(
-        "adamw",
-        schedule,
-        clip_norm=config.clip_norm,
-        weight_decay=config.weight_decay,
-    )

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import jax
-import optax
 import rich.console
 
-from rnnjax import training
-
 from ..common.buckets import Buckets, in_order
-from ..common.config import as_json
+from ..common.epochs import train_by_epochs
 from .config import RESUMABLE, Config
 from .data import Example, collate, sizes
 from .model import build, make_loss
@@ -29,32 +26,20 @@ def train(
         sizes(examples), config.batch_size, collate(examples), BUCKETS, config.seed
     )
     model = build(config)
-    key = jax.random.key(config.seed)
-    params = model.init(key, examples[0].steps[0])
-    loss, optimizer = make_loss(config, model), make_optimizer(config, len(batches))
-    state = training.init_state(params, optimizer)
-    settings = {k: v for k, v in as_json(config).items() if k not in RESUMABLE}
-    checkpoints = training.Checkpoints(
-        config.output / "checkpoints",
-        best="val_loss",
-        config={**settings, "data": sources},
-    )
-    fitted = training.fit(
-        loss,
-        optimizer,
-        state,
+    params = model.init(jax.random.key(config.seed), examples[0].steps[0])
+    best, history, seconds = train_by_epochs(
+        config,
+        make_loss(config, model),
+        params,
         batches,
-        key=jax.random.fold_in(key, 1),
-        epochs=config.epochs,
         validation=evaluation_batches(config, splits["development"]),
-        logs=[training.MetricsLog(config.output / "metrics.jsonl")],
-        progress=console,
+        watch="val_loss",
         units={"frames": lambda batch: int(batch["lengths"].sum())},
-        checkpoints=checkpoints,
-        resume=config.resume,
+        resumable=RESUMABLE,
+        sources=sources,
+        console=console,
     )
-    best = checkpoints.restore(state, "best").state.params
-    return model, best, fitted.history, fitted.history[-1]["seconds"]
+    return model, best, history, seconds
 
 
 def evaluation_batches(config: Config, examples: list[Example]) -> list[dict]:
@@ -67,17 +52,3 @@ def evaluation_batches(config: Config, examples: list[Example]) -> list[dict]:
         batch["target_lengths"][len(places) :] = 0
         batches.append(batch)
     return batches
-
-
-def make_optimizer(config: Config, batches: int) -> optax.GradientTransformation:
-    """AdamW with clipping; warmed up, cosine to 0."""
-    steps = config.epochs * batches
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, min(steps // 10, 200), steps
-    )
-    return training.optimizer(
-        "adamw",
-        schedule,
-        clip_norm=config.clip_norm,
-        weight_decay=config.weight_decay,
-    )
