@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -51,8 +52,8 @@ def read_csv(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, list[str
         FileNotFoundError: there is no such file.
         InputError: empty, not UTF-8, a column missing, a row of another length.
     """
-    # Not split at form feeds and the like, which csv would not take for line ends.
-    reader = csv.reader(read_text(path).splitlines(keepends=True))
+    # Not `str.splitlines`, which also splits at form feeds and other separators.
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
     try:
         header = [name.strip() for name in next(reader)]
         missing = [name for name in columns if name not in header]

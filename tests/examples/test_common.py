@@ -33,6 +33,13 @@ def test_lines_and_rows(tmp_path):
     ]
 
 
+def test_separators_that_are_no_line_ends_stay_in_a_value(tmp_path):
+    """IMDB has the next-line control character in the midst of a review."""
+    text = "a\x85b\x0cc\u2028d\x1ce"
+    path = write(tmp_path, f"text,label\n{text},0\n")
+    assert list(read_csv(path, ("text", "label"))) == [(2, [text, "0"])]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
