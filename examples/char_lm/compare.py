@@ -23,6 +23,7 @@ import optax
 import rich.console
 import tyro
 
+from examples.common.config import as_json
 from examples.common.machine import describe_machine, describe_versions
 from rnnjax import training
 
@@ -30,7 +31,7 @@ from . import report
 from .config import PRESETS, Config
 from .data import Windows
 from .model import build_model, make_evaluator
-from .train import as_json, initial_state, load_text
+from .train import initial_state, load_text
 
 
 @dataclass(frozen=True)

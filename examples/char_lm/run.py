@@ -7,6 +7,7 @@ import json
 import jax
 
 from examples.common import distributed
+from examples.common.config import as_json
 from examples.common.machine import describe_machine, describe_versions
 from rnnjax import decoding
 from rnnjax.training import read_metrics
@@ -15,7 +16,7 @@ from . import baselines, report, sampling
 from .config import Config
 from .corpus import describe
 from .model import build_model, make_evaluator
-from .train import Text, as_json, load_text, train
+from .train import Text, load_text, train
 
 
 def run(config: Config) -> dict:
@@ -27,16 +28,14 @@ def run(config: Config) -> dict:
     Returns:
         What is also written to ``result.json``.
     """
-    if config.distributed:
-        distributed.join()
-    console = distributed.console()
+    console = distributed.start(config)
     text = load_text(config)
     console.print(describe(text.corpus))
     model = build_model(config, text.vocabulary.size)
     fitted = train(config, text, model, console)
     params = fitted.state.params
     if config.distributed:  # from here on every process is by itself
-        params = jax.device_get(params)
+        params = distributed.own(params)
 
     evaluate = make_evaluator(model, text.vocabulary)
     dev_bits = evaluate(params, text.dev)

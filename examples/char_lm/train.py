@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -14,7 +12,9 @@ import rich.console
 
 import rnnjax
 from examples.common import distributed
-from rnnjax import sharding, training
+from examples.common.config import as_json
+from examples.common.results import set_aside
+from rnnjax import training
 
 from .config import RESUMABLE, Config
 from .corpus import Corpus, load_corpus
@@ -60,20 +60,21 @@ def train(
     Returns:
         What `fit` gives: the state after the last step, and the records.
     """
-    if not config.resume and distributed.is_first():
+    if not config.resume:
         set_aside(config.output)
     optimizer = build_optimizer(config)
     evaluate = make_evaluator(model, text.vocabulary)
     dev = text.dev[: config.evaluate_characters]
     state = initial_state(config, model, optimizer)
     batches = Windows(text.train, config.batch_size, config.window)
-    if config.distributed:
-        sharding.barrier()  # the folder is as it should be
-        state, batches = distributed.spread(state, batches, config.batch_size)
 
     def validate(params):
-        own = jax.device_get(params) if config.distributed else params
-        return {"dev_bits": evaluate(own, dev)}
+        return {"dev_bits": evaluate(params, dev)}
+
+    if config.distributed:
+        spread = distributed.Spread(config.batch_size)
+        state, batches = spread.state(state), spread.data(batches)
+        validate = distributed.agreed(validate)
 
     def show(record: dict) -> None:
         if "dev_bits" in record:
@@ -137,24 +138,7 @@ def build_optimizer(config: Config) -> optax.GradientTransformation:
 
 def identity(config: Config, text: Text) -> dict:
     """What a run must agree in with the one that it goes on with, as JSON."""
-    settings = {k: v for k, v in as_json(config).items() if k not in RESUMABLE}
-    return settings | {
+    return as_json(config, but=RESUMABLE) | {
         "characters": text.vocabulary.characters,
         "sha256": text.corpus.sha256,
     }
-
-
-def as_json(config: Config) -> dict:
-    """The settings as JSON can hold them."""
-    fields = dataclasses.asdict(config)
-    return {k: str(v) if isinstance(v, Path) else v for k, v in fields.items()}
-
-
-def set_aside(output: Path) -> None:
-    """Renames the folder of an earlier run, so that nothing is mixed or lost."""
-    if output.exists() and any(output.iterdir()):
-        number = 1
-        while (old := output.with_name(f"{output.name}.{number}")).exists():
-            number += 1
-        output.rename(old)
-    output.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,10 +61,13 @@ def check_positive(config: Any, names: str) -> None:
     check(config, names, "at least 1", lambda value: value >= 1)
 
 
-def as_json(config: Any) -> dict[str, Any]:
-    """The settings as JSON can hold them."""
-    fields = dataclasses.asdict(config)
-    return {k: str(v) if isinstance(v, Path) else v for k, v in fields.items()}
+def as_json(config: Any, but: Collection[str] = ()) -> dict[str, Any]:
+    """The settings as JSON can hold them, but for those named."""
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in dataclasses.asdict(config).items()
+        if name not in but
+    }
 
 
 def command_line(prog: str, config: Any, presets: Mapping[str, Any]) -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
-import optax
 import rich.console
 
 from rnnjax import training
 
 from .config import as_json
+from .fitting import Trained, adamw, fit
 
 
 def train_by_epochs(
@@ -26,12 +25,13 @@ def train_by_epochs(
     resumable: frozenset[str],
     sources: list[str],
     console: rich.console.Console,
-) -> tuple[Any, list[dict], float]:
+    axes: Mapping[str, int] | None = None,
+) -> Trained:
     """Trains by AdamW, or goes on training.
 
     Args:
         config: the settings, with ``epochs``, ``learning_rate``, ``clip_norm``,
-            ``weight_decay``, ``seed``, ``output`` and ``resume``.
+            ``weight_decay``, ``output``, ``resume`` and what `fit` asks for.
         loss: as `rnnjax.training.fit` takes it.
         params: the first parameters.
         batches: of one pass.
@@ -41,44 +41,24 @@ def train_by_epochs(
         resumable: names of the settings that a resumed run may change.
         sources: lines that name the data, which it may not.
         console: where progress is shown.
-
-    Returns:
-        The parameters of the best state, the records, and the seconds spent.
+        axes: of the rows of a batch, see `fit`.
     """
-    optimizer = _optimizer(config, config.epochs * len(batches))
-    state = training.init_state(params, optimizer)
-    settings = {k: v for k, v in as_json(config).items() if k not in resumable}
-    checkpoints = training.Checkpoints(
-        config.output / "checkpoints",
-        best=watch,
-        config={**settings, "data": sources},
-    )
-    fitted = training.fit(
+    return fit(
+        config,
         loss,
-        optimizer,
-        state,
+        adamw(config, config.epochs * len(batches), warmup=200),
+        params,
         batches,
-        key=jax.random.fold_in(jax.random.key(config.seed), 1),
+        checkpoints=training.Checkpoints(
+            config.output / "checkpoints",
+            best=watch,
+            config={**as_json(config, but=resumable), "data": sources},
+        ),
+        metrics=config.output / "metrics.jsonl",
+        console=console,
+        units=units,
+        axes=axes,
         epochs=config.epochs,
         validation=validation,
-        logs=[training.MetricsLog(config.output / "metrics.jsonl")],
-        progress=console,
-        units=units,
-        checkpoints=checkpoints,
         resume=config.resume,
-    )
-    best = checkpoints.restore(state, "best").state.params
-    return best, fitted.history, fitted.history[-1]["seconds"]
-
-
-def _optimizer(config: Any, steps: int) -> optax.GradientTransformation:
-    """AdamW with clipping; warmed up, cosine to 0."""
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, min(steps // 10, 200), steps
-    )
-    return training.optimizer(
-        "adamw",
-        schedule,
-        clip_norm=config.clip_norm,
-        weight_decay=config.weight_decay,
     )

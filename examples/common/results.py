@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from . import distributed
 from .config import as_json, command_line
 from .machine import describe_machine, describe_versions
 
@@ -47,7 +48,7 @@ def write_result(
     packages: Sequence[str] = (),
     **measures: Any,
 ) -> dict[str, Any]:
-    """Writes ``result.json`` and returns what is in it.
+    """Writes ``result.json``, by the first process alone, and returns what is in it.
 
     Args:
         output: the folder; made if missing.
@@ -75,17 +76,23 @@ def write_result(
         **measures,
         "config": as_json(config),
     }
-    output.mkdir(parents=True, exist_ok=True)
     text = json.dumps(result, indent=2, ensure_ascii=False)
-    (output / NAME).write_text(text + "\n", encoding="utf-8")
+    if distributed.is_first():
+        output.mkdir(parents=True, exist_ok=True)
+        (output / NAME).write_text(text + "\n", encoding="utf-8")
     return json.loads(text)
 
 
 def set_aside(output: Path) -> None:
-    """Renames the folder of an earlier run, so that nothing is mixed or lost."""
-    if output.exists() and any(output.iterdir()):
-        number = 1
-        while (old := output.with_name(f"{output.name}.{number}")).exists():
-            number += 1
-        output.rename(old)
-    output.mkdir(parents=True, exist_ok=True)
+    """Renames the folder of an earlier run, so that nothing is mixed or lost.
+
+    The first process does it, and the others wait until it is done.
+    """
+    if distributed.is_first():
+        if output.exists() and any(output.iterdir()):
+            number = 1
+            while (old := output.with_name(f"{output.name}.{number}")).exists():
+                number += 1
+            output.rename(old)
+        output.mkdir(parents=True, exist_ok=True)
+    distributed.meet()

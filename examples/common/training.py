@@ -1,4 +1,4 @@
-"""How the examples train: settings that all have, and `rnnjax.training.fit` with them.
+"""Training by steps: settings that many examples have, and `fit` with them.
 
 The state that counts is that of the best look at the development data.
 """
@@ -8,19 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-import jax
 import optax
 import rich.console
 
 from rnnjax import training
 
 from .config import as_json, check, check_positive
+from .fitting import Trained, fit
 from .results import set_aside
 
 # Options that may differ between a run and the run that resumes it.
-RESUMABLE = frozenset({"output", "resume", "data", "log_every"})
+RESUMABLE = frozenset({"output", "resume", "data", "distributed", "log_every"})
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,9 @@ class TrainingConfig:
 
     resume: bool = False
     """Go on from the newest checkpoint in the output folder."""
+
+    distributed: bool = False
+    """Train on the devices of all processes together; see docs/distributed.md."""
 
     seed: int = 0
     """Seed of initial parameters, dropout and the order of the batches."""
@@ -71,22 +74,6 @@ class TrainingConfig:
             check(self, "dropout", "in [0, 1)", lambda value: 0 <= value < 1)
 
 
-class Trained(NamedTuple):
-    """What training gives.
-
-    Attributes:
-        params: of the best look at the development data.
-        step: when that was.
-        history: all records.
-        seconds: spent in training, with those before a resume.
-    """
-
-    params: Any
-    step: int
-    history: list[dict]
-    seconds: float
-
-
 def train(
     config: TrainingConfig,
     loss: Callable,
@@ -99,6 +86,7 @@ def train(
     units: Mapping[str, Callable[[Any], int]],
     identity: Mapping[str, Any],
     console: rich.console.Console,
+    axes: Mapping[str, int] | None = None,
     folder: str = "",
 ) -> Trained:
     """Trains by Adam under a warmed-up cosine schedule, or goes on training.
@@ -114,6 +102,7 @@ def train(
         units: what to count in batches.
         identity: hashes and the like that a resumed run must agree in.
         console: where progress is shown.
+        axes: of the rows of a batch, see `fit`.
         folder: below the output, where an example trains several models.
     """
     output = config.output / folder
@@ -127,14 +116,13 @@ def train(
         end_value=0.01 * config.learning_rate,
     )
     optimizer = training.optimizer("adam", schedule, clip_norm=config.clip_norm)
-    settings = {k: v for k, v in as_json(config).items() if k not in RESUMABLE}
     checkpoints = training.Checkpoints(
         output / "checkpoints",
         every=config.validate_every,
         keep=2,
         best=watch,
         mode=mode,
-        config=settings | dict(identity),
+        config=as_json(config, but=RESUMABLE) | dict(identity),
     )
 
     def show(record: dict) -> None:
@@ -151,24 +139,22 @@ def train(
         looked.update(validate(params))
         return looked
 
-    state = training.init_state(params, optimizer)
-    fitted = training.fit(
+    return fit(
+        config,
         loss,
         optimizer,
-        state,
+        params,
         data,
-        key=jax.random.fold_in(jax.random.key(config.seed), 1),
+        checkpoints=checkpoints,
+        metrics=output / "metrics.jsonl",
+        console=console,
+        units=units,
+        axes=axes,
         steps=config.steps,
         validation=look,
         validate_every=config.validate_every,
         log_every=config.log_every,
-        logs=[training.MetricsLog(output / "metrics.jsonl"), show],
-        progress=console,
-        units=units,
-        checkpoints=checkpoints,
+        logs=[show],
         # Of several models some may not have been begun.
         resume="auto" if config.resume and folder else config.resume,
     )
-    best = checkpoints.restore(state, "best")
-    seconds = fitted.history[-1]["seconds"]
-    return Trained(best.state.params, best.step, fitted.history, seconds)

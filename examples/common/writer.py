@@ -13,7 +13,8 @@ from rnnjax.seq2seq import schedules
 from . import translator
 from .buckets import Buckets
 from .config import check, check_positive
-from .training import Trained, TrainingConfig, train
+from .fitting import Trained
+from .training import TrainingConfig, train
 from .vocabulary import Vocabulary
 
 

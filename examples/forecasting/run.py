@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import rich.console
 
 from rnnjax import metrics, plotting
 
+from ..common import distributed
 from ..common.config import parse
 from ..common.results import Row, set_aside, write_result
 from ..common.tables import markdown_table
@@ -37,7 +37,7 @@ def run(config: Config) -> dict:
     Returns:
         What is also written to ``result.json``.
     """
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    console = distributed.start(config)
     series, sources = load(config)
     console.print(*sources, sep="\n")
     if not config.resume:
@@ -75,7 +75,8 @@ def run(config: Config) -> dict:
     )
     for nominal, share in result["coverage"].items():
         console.print(f"the {float(nominal):.0%} interval holds {share:.1%} of values")
-    draw(config, trained.history, errors, series, firsts, quantiles, forecasts)
+    if distributed.is_first():
+        draw(config, trained.history, errors, series, firsts, quantiles, forecasts)
     console.print(f"Everything is in {config.output}/")
     return result
 

@@ -61,7 +61,7 @@ def main() -> None:
             config = dataclasses.replace(START, output=Path(folder), **changes)
             series, sources = load(config)
             windows, _, _ = make_windows(config, series)
-            fitted = fit(
+            trained = fit(
                 config,
                 build(config),
                 windows,
@@ -70,11 +70,12 @@ def main() -> None:
                 series.dev,
                 series.test,
             )
+        looks = {r["step"]: r["val_loss"] for r in trained.history if "val_loss" in r}
         record = {
             "changes": changes,
-            "dev_loss": round(fitted.best.value, 6),
-            "steps": fitted.best.step,
-            "train_loss": round(fitted.history[-2]["loss"], 6),
+            "dev_loss": round(looks[trained.step], 6),
+            "steps": trained.step,
+            "train_loss": round(trained.history[-2]["loss"], 6),
             "seconds": round(time.perf_counter() - start),
         }
         with LOG.open("a") as file:

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-import optax
 import rich.console
 
 from rnnjax import seq2seq, training
 
+from ..common import fitting
 from ..common.config import as_json
 from .config import RESUMABLE, Config
 from .data import Split, Windows, origins
@@ -85,11 +85,11 @@ def train(
     """
     model = build(config)
     choice = fit(config, model, windows, sources, console, series.dev, series.test)
-    best = choice.best.step
+    best = choice.step
     console.print(f"the development part is foretold best after {best} steps")
     final = fit(config, model, windows, sources, console, series.test, None, best)
-    seconds = choice.history[-1]["seconds"] + final.history[-1]["seconds"]
-    return Trained(model, final.state.params, choice.history, best, seconds)
+    seconds = choice.seconds + final.seconds
+    return Trained(model, final.params, choice.history, best, seconds)
 
 
 def fit(
@@ -101,48 +101,31 @@ def fit(
     end: int,
     dev_end: int | None,
     steps: int | None = None,
-) -> training.Fitted:
+) -> fitting.Trained:
     """One training on all before ``end``, validated on what lies up to ``dev_end``."""
     firsts = origins(config, 0, end)
     example = windows(firsts[:1])
     key = jax.random.key(config.seed)
-    params = model.init(key, example["past"][0], example["coming"][0])
-    loss, optimizer = make_loss(model, windows.change), make_optimizer(config)
-    settings = {k: v for k, v in as_json(config).items() if k not in RESUMABLE}
     name = "chosen" if dev_end else "final"
-    checkpoints = training.Checkpoints(
-        config.output / "checkpoints" / name,
-        every=config.evaluate_every,
-        best="val_loss" if dev_end else None,
-        config={**settings, "data": sources},
-    )
     dev = in_batches(windows, origins(config, end, dev_end)) if dev_end else None
-    return training.fit(
-        loss,
-        optimizer,
-        training.init_state(params, optimizer),
+    return fitting.fit(
+        config,
+        make_loss(model, windows.change),
+        fitting.adamw(config, config.steps, warmup=100),
+        model.init(key, example["past"][0], example["coming"][0]),
         Batches(windows, firsts),
-        key=jax.random.fold_in(key, 1),
+        checkpoints=training.Checkpoints(
+            config.output / "checkpoints" / name,
+            every=config.evaluate_every,
+            best="val_loss" if dev_end else None,
+            config={**as_json(config, but=RESUMABLE), "data": sources},
+        ),
+        metrics=config.output / f"metrics_{name}.jsonl",
+        console=console,
+        units={"values": lambda batch: batch["targets"].size},
         steps=steps or config.steps,
         validation=dev,
         validate_every=config.evaluate_every if dev else None,
         log_every=max(config.evaluate_every // 5, 1),
-        logs=[training.MetricsLog(config.output / f"metrics_{name}.jsonl")],
-        progress=console,
-        units={"values": lambda batch: batch["targets"].size},
-        checkpoints=checkpoints,
         resume="auto" if config.resume else False,
-    )
-
-
-def make_optimizer(config: Config) -> optax.GradientTransformation:
-    """AdamW with clipping; warmed up, cosine to 0."""
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, min(config.steps // 10, 100), config.steps
-    )
-    return training.optimizer(
-        "adamw",
-        schedule,
-        clip_norm=config.clip_norm,
-        weight_decay=config.weight_decay,
     )

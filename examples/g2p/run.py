@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-import rich.console
 
-from examples.common import translator
+from examples.common import distributed, translator
 from examples.common.buckets import Buckets
+from examples.common.fitting import Trained
 from examples.common.results import Row, write_result
 from examples.common.tables import markdown_table
-from examples.common.training import Trained, train
+from examples.common.training import train
 from examples.common.vocabulary import Vocabulary
 from rnnjax import plotting
 
@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
 
 def run(config: Config) -> dict:
     """Trains, decodes the held-out words once, and writes what came of it."""
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    console = distributed.start(config)
     words = Words(dictionary.load(config.data))
     source = words.words.source
     console.print(
@@ -85,7 +85,8 @@ def run(config: Config) -> dict:
     )
     console.print(f"\n{table}\n")
     result = _write(config, words, trained, scores)
-    _draw(config, words, model, sizes, trained)
+    if distributed.is_first():
+        _draw(config, words, model, sizes, trained)
     console.print(f"Everything is in {config.output}/")
     return result
 

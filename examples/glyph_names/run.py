@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import rich.console
 from matplotlib.figure import Figure
 
 from rnnjax import plotting
 
+from ..common import distributed
 from ..common.config import parse
 from ..common.results import Row, set_aside, write_result
 from ..common.tables import markdown_table
@@ -36,7 +36,7 @@ def run(config: Config) -> dict:
     Returns:
         What is also written to ``result.json``.
     """
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    console = distributed.start(config)
     splits, sources = load(config)
     known = [glyph.name for glyph in splits["training"]]
     vocabulary = Vocabulary.of(known)
@@ -44,16 +44,14 @@ def run(config: Config) -> dict:
     console.print(*sources, f"glyphs: {counts}; words: {vocabulary.size}", sep="\n")
     if not config.resume:
         set_aside(config.output)
-    namer, params, history, seconds = train(
-        config, splits, vocabulary, sources, console
-    )
+    namer, trained = train(config, splits, vocabulary, sources, console)
 
     test = splits["test"]
     longest = int(lengths(splits["training"]).max())
     names = {
         "nearest picture": nearest_names(splits["training"], test),
-        "greedy": name_all(namer, params, vocabulary, test, longest, 1),
-        "beam": name_all(namer, params, vocabulary, test, longest, config.beam),
+        "greedy": name_all(namer, trained.params, vocabulary, test, longest, 1),
+        "beam": name_all(namer, trained.params, vocabulary, test, longest, config.beam),
     }
     scores = {way: score(said, test) for way, said in names.items()}
     words = set(vocabulary.tokens)
@@ -66,14 +64,15 @@ def run(config: Config) -> dict:
         config=config,
         presets=PRESETS,
         data=sources,
-        training_seconds=seconds,
+        training_seconds=trained.seconds,
         rows=rows(config, scores, len(test)),
         packages=("matplotlib", "sacrebleu"),
         glyphs={name: len(glyphs) for name, glyphs in splits.items()},
         names_of_known_words=reachable,
         test=scores,
     )
-    draw(config, history, test, names["beam"])
+    if distributed.is_first():
+        draw(config, trained.history, test, names["beam"])
     console.print(f"Everything is in {config.output}/")
     return result
 

@@ -43,7 +43,7 @@ def train(
     sources: list[str],
     console: rich.console.Console,
 ):
-    """Trains and returns model, parameters of the best state, records and seconds."""
+    """Trains; returns the model and what `fit` gives."""
     glyphs = splits["training"]
     batches = Buckets(
         lengths(glyphs),
@@ -54,7 +54,7 @@ def train(
     )
     namer = build(config, vocabulary.size)
     params = namer.init(jax.random.key(config.seed), glyphs[0].image, np.int32(PAD))
-    best, history, seconds = train_by_epochs(
+    trained = train_by_epochs(
         config,
         make_loss(config, namer),
         params,
@@ -65,8 +65,9 @@ def train(
         resumable=RESUMABLE,
         sources=sources,
         console=console,
+        axes={"images": 0},
     )
-    return namer, best, history, seconds
+    return namer, trained
 
 
 def evaluation_batches(

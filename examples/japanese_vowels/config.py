@@ -36,6 +36,9 @@ class Config:
     resume: bool = False
     """Go on from the newest checkpoint in the output folder."""
 
+    distributed: bool = False
+    """Train on the devices of all processes together; see docs/distributed.md."""
+
     seed: int = 0
     """The first seed; further runs take the next ones."""
 
@@ -118,4 +121,4 @@ PRESETS = {
 }
 
 # Options that may differ between a run and the run that resumes it.
-RESUMABLE = frozenset("preset output resume train test seed runs".split())
+RESUMABLE = frozenset("preset output resume distributed train test seed runs".split())

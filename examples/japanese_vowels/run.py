@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -10,7 +11,9 @@ import rich.console
 
 from rnnjax import metrics, plotting, training
 
+from ..common import distributed
 from ..common.config import as_json, parse
+from ..common.fitting import fit
 from ..common.results import Row, set_aside, write_result
 from ..common.tables import markdown_table
 from .baseline import discriminant_analysis
@@ -36,7 +39,7 @@ def run(config: Config) -> dict:
     Returns:
         What is also written to ``result.json``.
     """
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    console = distributed.start(config)
     train, test, sources = load(config.train, config.test)
     train, test = standardise(train, test)
     console.print(*sources, f"{len(train)} training, {len(test)} test", sep="\n")
@@ -63,7 +66,8 @@ def run(config: Config) -> dict:
         nats=[round(s.nats, 4) for s in scores],
         discriminant_analysis_accuracy=linear,
     )
-    draw(config, histories[0], train, test, scores[0])
+    if distributed.is_first():
+        draw(config, histories[0], train, test, scores[0])
     console.print(f"Everything is in {config.output}/")
     return result
 
@@ -79,32 +83,31 @@ def fit_all(
     classifier = build(config, train.xs.shape[2], len(train.classes))
     optimizer, step = make_step(config, classifier, len(train))
     score = make_scorer(classifier)
-    settings = {k: v for k, v in as_json(config).items() if k not in RESUMABLE}
+    settings = as_json(config, but=RESUMABLE)
     scores, histories = [], []
     for seed in range(config.seed, config.seed + config.runs):
         folder = config.output / f"seed_{seed}"
-        folder.mkdir(parents=True, exist_ok=True)
-        key = jax.random.key(seed)
-        fitted = training.fit(
+        trained = fit(
+            dataclasses.replace(config, seed=seed),
             make_loss(config, classifier),
             optimizer,
-            training.init_state(classifier.init(key), optimizer),
+            classifier.init(jax.random.key(seed)),
             lambda epoch, seed=seed: batches(config, train, seed, epoch),
-            key=jax.random.fold_in(key, 1),
-            steps=config.epochs * steps_of_epoch(config, len(train)),
-            logs=[training.MetricsLog(folder / "metrics.jsonl")],
-            progress=console,
-            units={"steps": lambda batch: int(batch["lengths"].sum())},
             checkpoints=training.Checkpoints(
                 folder / "checkpoints",
                 every=50 * steps_of_epoch(config, len(train)),
                 config={**settings, "seed": seed, "data": sources},
             ),
+            metrics=folder / "metrics.jsonl",
+            console=console,
+            units={"steps": lambda batch: int(batch["lengths"].sum())},
+            axes={"xs": 0},
+            steps=config.epochs * steps_of_epoch(config, len(train)),
             resume="auto" if config.resume else False,
             step=step,
         )
-        scores.append(score(fitted.state.params, test))
-        histories.append(fitted.history)
+        scores.append(score(trained.params, test))
+        histories.append(trained.history)
     return scores, histories
 
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from rnnjax import training
 
+from ..common.fitting import adamw
 from .config import Config
 from .data import Series
 from .model import Classifier, make_loss
@@ -31,20 +31,6 @@ class Scores(NamedTuple):
     nats: float
 
 
-def make_optimizer(config: Config, examples: int) -> optax.GradientTransformation:
-    """AdamW with clipping; warmed up, cosine to 0."""
-    steps = config.epochs * steps_of_epoch(config, examples)
-    schedule = optax.warmup_cosine_decay_schedule(
-        0.0, config.learning_rate, min(steps // 10, 100), steps
-    )
-    return training.optimizer(
-        "adamw",
-        schedule,
-        clip_norm=config.clip_norm,
-        weight_decay=config.weight_decay,
-    )
-
-
 def steps_of_epoch(config: Config, examples: int) -> int:
     """Whole batches in a pass over the training series."""
     return max(examples // config.batch_size, 1)
@@ -61,7 +47,8 @@ def batches(config: Config, series: Series, seed: int, epoch: int) -> Iterator[d
 
 def make_step(config: Config, classifier: Classifier, examples: int):
     """The optimiser and the compiled step, for all trainings of these settings."""
-    optimizer = make_optimizer(config, examples)
+    steps = config.epochs * steps_of_epoch(config, examples)
+    optimizer = adamw(config, steps, warmup=100)
     return optimizer, training.train_step(
         make_loss(config, classifier), optimizer, skip_nonfinite=True
     )

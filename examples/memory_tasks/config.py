@@ -46,6 +46,9 @@ class Config:
     train: bool = True
     """Train what is missing; without it, table and pictures of what is there."""
 
+    distributed: bool = False
+    """Train on the devices of all processes together; see docs/distributed.md."""
+
     seed: int = 0
     """Seed of the data and of the initial parameters."""
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import rich.console
 import rich.progress
 
+from examples.common import distributed
 from examples.common.config import parse
 from examples.common.errors import InputError
 from examples.common.machine import describe_machine, describe_versions
@@ -33,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(config: Config) -> dict:
     """Runs what is missing, then writes ``result.json``, the table and the pictures."""
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    console = distributed.start(config)
     results: dict[str, dict[str, dict]] = {}
     for name in config.tasks:
         of_cells = {
@@ -43,7 +44,8 @@ def run(config: Config) -> dict:
         }
         if of_cells:
             results[name] = of_cells
-            report.draw(name, of_cells, config.output / f"{name}.png")
+            if distributed.is_first():
+                report.draw(name, of_cells, config.output / f"{name}.png")
     if not results:
         raise InputError(
             f"--no-train: expected results in {config.output}, found none of the tasks "
@@ -51,7 +53,9 @@ def run(config: Config) -> dict:
         )
     table = report.table(results, config.cells)
     console.print(f"\n{table}\n")
-    (config.output / "table.md").write_text(f"{table}\n\n{report.budgets(results)}\n")
+    if distributed.is_first():
+        pages = f"{table}\n\n{report.budgets(results)}\n"
+        (config.output / "table.md").write_text(pages)
     whole = write_result(
         config.output,
         example="memory_tasks",
@@ -86,7 +90,8 @@ def _result(name: str, cell: str, config: Config, console) -> dict:
         return stored
     task = make_task(name, config)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with (path.parent / "metrics.jsonl").open("w", encoding="utf-8") as metrics:
+    log = path.parent / "metrics.jsonl" if distributed.is_first() else Path(os.devnull)
+    with log.open("w", encoding="utf-8") as metrics:
         found = _with_progress(name, cell, task, settings, config, console, metrics)
     result = {
         **asked,
@@ -94,7 +99,8 @@ def _result(name: str, cell: str, config: Config, console) -> dict:
         "versions": describe_versions(),
         **found,
     }
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    if distributed.is_first():
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     shown = report.number(name, result["test"])
     console.print(
         f"{name}, {cell}: {task.metric} {shown} after {result['steps']} steps"

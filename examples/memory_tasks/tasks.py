@@ -6,7 +6,7 @@ and development and test data are never trained on.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -37,6 +37,7 @@ class Task(NamedTuple):
         chance: its value for a model that has learnt nothing of the memory.
         enough: ``development metrics -> bool``, where training ends early.
         solved: ``test metric -> bool``.
+        axes: of the rows of a batch, for `examples.common.distributed.Spread`.
     """
 
     symbols: int | None
@@ -49,6 +50,7 @@ class Task(NamedTuple):
     chance: float
     enough: Callable[[dict[str, float]], bool]
     solved: Callable[[float], bool]
+    axes: Mapping[str, int] = {}
 
 
 def make_task(name: str, config: Config) -> Task:
@@ -95,6 +97,7 @@ def _adding(config: Config) -> Task:
         chance=long_range.ADDING_CHANCE,
         enough=lambda metrics: metrics["loss"] < 5e-4,
         solved=lambda loss: loss < 1e-3,
+        axes={"targets": 0},
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from examples.common import distributed
 from rnnjax import training
 
 from .budgets import Settings
@@ -94,12 +95,18 @@ class _Run:
 
     def __init__(self, task, model, loss, score, settings, rate, config, report):
         self.task, self.settings, self.rate = task, settings, rate
-        self.score, self.report = score, report
+        self.report = report
         self.key = jax.random.key(config.seed)
-        self.development = task.development()
-        params = model.init(self.key, self.development[0]["inputs"][0])
+        development = task.development()
+        self.validate = lambda params: score(params, development)
+        params = model.init(self.key, development[0]["inputs"][0])
         optimizer = build_optimizer(settings, rate)
         self.state = training.init_state(params, optimizer)
+        self.spread = None
+        if config.distributed:
+            self.spread = distributed.Spread(settings.batch_size, task.axes)
+            self.state = self.spread.state(self.state)
+            self.validate = distributed.agreed(self.validate)
         self.step = training.train_step(loss, optimizer)
         self.levels = list(settings.curriculum)
         self.curve = []
@@ -110,6 +117,8 @@ class _Run:
         while k < self.settings.steps and not enough:
             lengths = self.levels[:1]
             batch = self.task.train_batch(k, self.settings.batch_size, *lengths)
+            if self.spread is not None:
+                batch = self.spread.batch(batch)
             key = jax.random.fold_in(self.key, k)
             self.state, metrics = self.step(self.state, batch, key)
             seen.append(metrics)
@@ -122,11 +131,13 @@ class _Run:
                     break
         seconds = round(time.perf_counter() - begun, 1)
         params = self.state.params
+        if self.spread is not None:  # from here on every process is by itself
+            params = distributed.own(params)
         return Candidate(self.rate, params, metrics, enough, k, seconds, self.curve)
 
     def _look(self, k: int, seen: list[dict], seconds: float) -> dict[str, float]:
         """Scores the development data, and may pass on to longer strings."""
-        metrics = self.score(self.state.params, self.development)
+        metrics = self.validate(self.state.params)
         trained = {name: _mean(seen, name) for name in metrics}
         record = {"step": k, "seconds": round(seconds, 1), "learning_rate": self.rate}
         for split, values in (("train", trained), ("development", metrics)):

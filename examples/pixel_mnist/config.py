@@ -42,6 +42,9 @@ class Config:
     train: bool = True
     """Train what is missing; without it, table and picture of what is there."""
 
+    distributed: bool = False
+    """Train on the devices of all processes together; see docs/distributed.md."""
+
     pool: int = 4
     """Images are shrunk by the mean of squares of this side: 1 (784 steps), 2 (196) or
     4 (49)."""

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import rich.console
 
+from examples.common import distributed
 from examples.common.config import as_json, parse
 from examples.common.errors import InputError
+from examples.common.fitting import fit, key_of_steps
 from examples.common.machine import describe_machine, describe_versions
 from examples.common.results import NAME, write_result
 from examples.memory_tasks.model import ring_optimizer
@@ -28,7 +29,7 @@ from .model import build_classifier, classification_loss
 
 EVALUATED = 100  # Images at a time.
 # Options that may differ between a run and the one that goes on with it.
-FREE = ("preset", "output", "orders", "cells", "train", "data")
+FREE = ("preset", "output", "orders", "cells", "train", "distributed", "data")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(config: Config) -> dict:
     """Runs what is missing, then writes ``result.json``, the table and the picture."""
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    console = distributed.start(config)
     results: dict[str, dict[str, dict]] = {}
     sources: list[str] = []
     beside = 0.0
@@ -54,7 +55,8 @@ def run(config: Config) -> dict:
         }
         if of_cells:
             results[order] = of_cells
-            report.draw(order, of_cells, config.output / f"{order}.png")
+            if distributed.is_first():
+                report.draw(order, of_cells, config.output / f"{order}.png")
     if not results:
         raise InputError(
             f"--no-train: expected results in {config.output}, found none of the "
@@ -63,7 +65,8 @@ def run(config: Config) -> dict:
     table = report.table(results, config.cells, beside)
     console.print(f"\n{table}\n")
     pages = f"{table}\n\n{report.budgets(results)}\n"
-    (config.output / "table.md").write_text(pages, encoding="utf-8")
+    if distributed.is_first():
+        (config.output / "table.md").write_text(pages, encoding="utf-8")
     whole = write_result(
         config.output,
         example="pixel_mnist",
@@ -85,11 +88,10 @@ def run(config: Config) -> dict:
 def _result(order, cell, splits, sizes, sources, config: Config, console) -> dict:
     """The stored result of a cell in an order, or that of training it now."""
     folder = config.output / order / cell
-    settings = {k: v for k, v in as_json(config).items() if k not in FREE}
     asked = {
         "order": order,
         "cell": cell,
-        "settings": settings,
+        "settings": as_json(config, but=FREE),
         "data": {"files": sources, **sizes},
     }
     if (folder / NAME).exists():
@@ -101,8 +103,9 @@ def _result(order, cell, splits, sizes, sources, config: Config, console) -> dic
     found = _train(cell, splits, config, folder, asked, console)
     made = {"machine": describe_machine(), "versions": describe_versions()}
     result = {**asked, **made, **found}
-    text = json.dumps(result, indent=1)
-    (folder / NAME).write_text(text + "\n", encoding="utf-8")
+    if distributed.is_first():
+        text = json.dumps(result, indent=1)
+        (folder / NAME).write_text(text + "\n", encoding="utf-8")
     console.print(f"{order}, {cell}: test accuracy {100 * result['test']:.1f} %")
     return result
 
@@ -121,40 +124,37 @@ def _train(
     )
     pixels = train.pixels.shape[1]
     classifier = build_classifier(cell, pixels, config)
-    key = jax.random.key(config.seed)
-    params = classifier.init(key)
+    params = classifier.init(jax.random.key(config.seed))
     steps = config.epochs * (len(train.labels) // config.batch_size)
     optimizer = ring_optimizer(config.learning_rate, steps, ring_rate=config.ring_rate)
-    state = training.init_state(params, optimizer)
     score = _scorer(classifier)
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoints = training.Checkpoints(
-        folder / "checkpoints", best="dev_loss", config=asked
-    )
     begun = time.perf_counter()
-    fitted = training.fit(
+    trained = fit(
+        config,
         classification_loss(classifier),
         optimizer,
-        state,
-        tuple(train),
-        key=jax.random.fold_in(key, 1),
+        params,
+        training.array_batches(
+            tuple(train), config.batch_size, key=key_of_steps(config)
+        ),
+        checkpoints=training.Checkpoints(
+            folder / "checkpoints", best="dev_loss", config=asked
+        ),
+        metrics=folder / "metrics.jsonl",
+        console=console,
+        units={"pixels": lambda batch: batch[0].size},
+        axes={"0": 0},  # The images; labels have no other axis.
         epochs=config.epochs,
-        batch_size=config.batch_size,
         validation=lambda params: {
             f"dev_{name}": value for name, value in score(params, development).items()
         },
-        logs=[training.MetricsLog(folder / "metrics.jsonl")],
-        progress=console,
-        units={"pixels": lambda batch: batch[0].size},
-        checkpoints=checkpoints,
         resume="auto",
     )
-    best = checkpoints.restore(fitted.state, "best")
-    history = [record for record in fitted.history if "dev_loss" in record]
+    history = [record for record in trained.history if "dev_loss" in record]
     return {
-        "test": score(best.state.params, test)["accuracy"],
-        "best_step": best.step,
-        "steps": int(fitted.state.step),
+        "test": score(trained.params, test)["accuracy"],
+        "best_step": trained.step,
+        "steps": history[-1]["step"],
         "seconds": round(time.perf_counter() - begun, 1),
         "parameters": sum(p.size for p in jax.tree.leaves(params)),
         "curve": history,

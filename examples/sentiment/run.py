@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-import rich.console
 
+from examples.common import distributed
 from examples.common.buckets import Buckets, in_order, padded
+from examples.common.fitting import Trained
 from examples.common.results import Row, write_result
 from examples.common.tables import markdown_table
-from examples.common.training import Trained, train
+from examples.common.training import train
 from examples.common.vocabulary import Vocabulary
 from rnnjax import metrics, plotting
 
@@ -59,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
 
 def run(config: Config) -> dict:
     """Trains all models, scores each once on the held-out reviews, and reports."""
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    console = distributed.start(config)
     data = reviews.load(config.data)
     vocabulary = Vocabulary.of((r.words for r in data.train), most=config.vocabulary)
     splits = {
@@ -91,7 +92,8 @@ def run(config: Config) -> dict:
     }
     console.print(f"\n{table(scores)}\n")
     result = _write(config, data, trained, scores, strength, len(data.test))
-    _draw(config, trained, scores)
+    if distributed.is_first():
+        _draw(config, trained, scores)
     console.print(f"Everything is in {config.output}/")
     return result
 

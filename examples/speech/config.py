@@ -33,6 +33,9 @@ class Config:
     resume: bool = False
     """Go on from the newest checkpoint in the output folder."""
 
+    distributed: bool = False
+    """Train on the devices of all processes together; see docs/distributed.md."""
+
     seed: int = 0
     """Seed of initial parameters, dropout and the order of examples."""
 
@@ -120,4 +123,6 @@ PRESETS = {
 }
 
 # Options that may differ between a run and the run that resumes it.
-RESUMABLE = frozenset("preset output resume data beam order weights insertions".split())
+RESUMABLE = frozenset(
+    "preset output resume distributed data beam order weights insertions".split()
+)

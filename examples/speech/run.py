@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import rich.console
 
 from rnnjax import plotting
 
+from ..common import distributed
 from ..common.config import parse
 from ..common.results import Row, set_aside, write_result
 from ..common.tables import markdown_table
@@ -32,16 +32,16 @@ def run(config: Config) -> dict:
     Returns:
         What is also written to ``result.json``.
     """
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    console = distributed.start(config)
     splits, sources = load(config)
     console.print(*sources, *map(describe, splits.items()), sep="\n")
     if not config.resume:
         set_aside(config.output)
-    model, params, history, seconds = train(config, splits, sources, console)
+    model, trained = train(config, splits, sources, console)
 
     console.print("choosing the weight of the language model ...")
     frames = {
-        name: recognise.log_probabilities(config, model, params, splits[name])
+        name: recognise.log_probabilities(config, model, trained.params, splits[name])
         for name in ("development", "test")
     }
     spoken = [example.utterance.text for example in splits["training"]]
@@ -66,7 +66,7 @@ def run(config: Config) -> dict:
         config=config,
         presets=PRESETS,
         data=sources,
-        training_seconds=seconds,
+        training_seconds=trained.seconds,
         rows=rows(rates, splits),
         packages=("soundfile", "jiwer"),
         recordings={name: len(members) for name, members in splits.items()},
@@ -75,8 +75,9 @@ def run(config: Config) -> dict:
         language_model={**chosen, "order": config.order, "tried": tried},
         test=rates,
     )
-    write_transcripts(config, test, texts)
-    draw(config, history, test, frames["test"], texts)
+    if distributed.is_first():
+        write_transcripts(config, test, texts)
+        draw(config, trained.history, test, frames["test"], texts)
     console.print(f"Everything is in {config.output}/")
     return result
 

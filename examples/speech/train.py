@@ -20,14 +20,14 @@ def train(
     sources: list[str],
     console: rich.console.Console,
 ):
-    """Trains and returns model, parameters of the best state, records and seconds."""
+    """Trains; returns the model and what `fit` gives."""
     examples = splits["training"]
     batches = Buckets(
         sizes(examples), config.batch_size, collate(examples), BUCKETS, config.seed
     )
     model = build(config)
     params = model.init(jax.random.key(config.seed), examples[0].steps[0])
-    best, history, seconds = train_by_epochs(
+    trained = train_by_epochs(
         config,
         make_loss(config, model),
         params,
@@ -39,7 +39,7 @@ def train(
         sources=sources,
         console=console,
     )
-    return model, best, history, seconds
+    return model, trained
 
 
 def evaluation_batches(config: Config, examples: list[Example]) -> list[dict]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import jax
-import rich.console
 
+from examples.common import distributed
+from examples.common.fitting import Trained
 from examples.common.neighbours import nearest
 from examples.common.results import Row, write_result
 from examples.common.tables import markdown_table
-from examples.common.training import Trained
 from examples.common.writer import Writer
 from rnnjax import metrics, plotting
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
 
 def run(config: Config) -> dict:
     """Trains, summarises the held-out texts once, and writes what came of it."""
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    console = distributed.start(config)
     data = texts.load(config.data)
     # The lead sentence is of the whole text; the network reads its beginning.
     kept = {
@@ -65,8 +65,9 @@ def run(config: Config) -> dict:
     scores = {name: rouge(got, references["test"]) for name, got in written.items()}
     console.print(f"\n{table(scores)}\n")
     result = _write(config, data, trained, scores, penalty, chosen, len(kept["test"]))
-    _write_samples(config, kept["test"], written)
-    _draw(config, trained)
+    if distributed.is_first():
+        _write_samples(config, kept["test"], written)
+        _draw(config, trained)
     console.print(f"Everything is in {config.output}/")
     return result
 

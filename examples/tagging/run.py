@@ -6,12 +6,13 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-import rich.console
 
+from examples.common import distributed
 from examples.common.buckets import Buckets, in_order, padded
+from examples.common.fitting import Trained
 from examples.common.results import Row, write_result
 from examples.common.tables import markdown_table
-from examples.common.training import Trained, train
+from examples.common.training import train
 from examples.common.vocabulary import PAD, Vocabulary
 from rnnjax import metrics, plotting
 
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
 
 def run(config: Config) -> dict:
     """Trains, tags the held-out sentences once, and writes what came of it."""
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    console = distributed.start(config)
     data = treebank.load(config.data)
     numbers = Numbers(data.train)
     splits = {
@@ -101,7 +102,8 @@ def run(config: Config) -> dict:
     }
     console.print(f"\n{table(scores)}\n")
     result = _write(config, data, trained, scores, splits["test"])
-    _draw(config, trained, scores["characters and words"], numbers)
+    if distributed.is_first():
+        _draw(config, trained, scores["characters and words"], numbers)
     console.print(f"Everything is in {config.output}/")
     return result
 
@@ -127,6 +129,7 @@ def _train(config: Config, data, model, label, splits, console) -> Trained:
         units={"words": lambda batch: int(batch["lengths"].sum())},
         identity={"data": data.source},
         console=console,
+        axes={"characters": 2},
     )
 
 

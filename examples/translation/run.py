@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import jax
 import numpy as np
-import rich.console
 
+from examples.common import distributed
+from examples.common.fitting import Trained
 from examples.common.neighbours import nearest
 from examples.common.results import Row, write_result
 from examples.common.tables import markdown_table
-from examples.common.training import Trained
 from examples.common.writer import Writer
 from rnnjax import metrics, plotting
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> dict:
 
 def run(config: Config) -> dict:
     """Trains, translates the held-out pairs once, and writes what came of it."""
-    console = rich.console.Console(highlight=False, soft_wrap=True)
+    console = distributed.start(config)
     data = verses.load(config.longest, config.source, config.target)
     console.print(
         "\n".join(data.source) + f"\npairs: training {len(data.train):,}, development "
@@ -56,8 +56,9 @@ def run(config: Config) -> dict:
     rows = [(name, f"{value:.2f}") for name, value in scores.items()]
     console.print(f"\n{markdown_table(('held-out pairs', 'BLEU'), rows)}\n")
     result = _write(config, data, trained, scores, penalty, chosen)
-    _write_samples(config, data, hypotheses)
-    _draw(config, data, writer, trained)
+    if distributed.is_first():
+        _write_samples(config, data, hypotheses)
+        _draw(config, data, writer, trained)
     console.print(f"Everything is in {config.output}/")
     return result
 
