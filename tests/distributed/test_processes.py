@@ -1,17 +1,9 @@
 """Several processes on loopback train as one: gloo, JAX's own runtime, Orbax."""
 
-import dataclasses
-import json
-
 import jax
 import numpy as np
 import pytest
-import rich.console
 
-from examples.char_lm.config import PRESETS
-from examples.char_lm.model import build_model
-from examples.char_lm.train import load_text
-from examples.char_lm.train import train as train_char_lm
 from rnnjax import sharding, training
 from tests.distributed import worker
 from tests.distributed.launching import launch, logs
@@ -77,29 +69,3 @@ def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.delenv("JAX_NUM_PROCESSES")
     with pytest.raises(RuntimeError, match="set JAX_COORDINATOR_ADDRESS=host:port"):
         sharding.initialize()
-
-
-@pytest.mark.slow
-def test_char_lm_distributed(tmp_path):
-    """The command on two processes, and again on one that goes on from their save."""
-    text, output = tmp_path / "text.txt", tmp_path / "out"
-    words = np.random.default_rng(0).choice(["to be ", "or not ", "that "], 3000)
-    text.write_text("".join(words))
-    options = "--preset smoke --sample-length 5".split()
-    options += ["--data", text, "--output", output]
-    command = ["examples.char_lm", "--distributed", *options]
-    assert launch(2, tmp_path, *command) == [0, 0], logs(tmp_path)
-    result = json.loads((output / "result.json").read_text())
-    records = training.read_metrics(output / "metrics.jsonl")
-    alone = dataclasses.replace(PRESETS["smoke"], data=text, output=tmp_path / "alone")
-    loaded = load_text(alone)
-    model = build_model(alone, loaded.vocabulary.size)
-    console = rich.console.Console(quiet=True)
-    fitted = train_char_lm(alone, loaded, model, console)
-    for got, expected in zip(records, fitted.history, strict=True):
-        for name in {"loss", "grad_norm", "dev_bits"} & set(expected):
-            assert got[name] == pytest.approx(expected[name], rel=1e-4), name
-    assert result["dev_bits"] == pytest.approx(records[-1]["dev_bits"], rel=0.2)
-    again = dataclasses.replace(alone, output=output, resume=True)
-    resumed = train_char_lm(again, loaded, model, console)
-    assert int(resumed.state.step) == alone.steps

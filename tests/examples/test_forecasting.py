@@ -10,22 +10,14 @@ from examples.forecasting import data, evaluate
 from examples.forecasting.baselines import naive_forecasts
 from examples.forecasting.config import Config
 from examples.forecasting.run import main
+from tests.examples import number_data
 
 SMALL = {"day": 4, "week": 12, "horizon": 3, "past": 5}
 OPTIONS = " ".join(f"--{name} {value}" for name, value in SMALL.items())
 
 
-def write(path, count=120):
-    steps = np.arange(count)
-    values = 10 + np.sin(2 * np.pi * steps / 4) + np.cos(2 * np.pi * steps / 12)
-    values += 0.1 * np.random.default_rng(0).normal(size=count)
-    lines = "".join(f"{i},{v:.4f}\n" for i, v in enumerate(values))
-    path.write_text("time,load\n" + lines)
-    return path
-
-
 def test_smoke_run(tmp_path, capsys):
-    path, output = write(tmp_path / "load.csv"), tmp_path / "out"
+    path, output = number_data.series(tmp_path / "load.csv"), tmp_path / "out"
     main(
         f"--preset smoke --data {path} --column load --output {output} "
         f"{OPTIONS}".split()

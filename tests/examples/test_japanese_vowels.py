@@ -14,24 +14,12 @@ from examples.japanese_vowels.baseline import discriminant_analysis, resampled
 from examples.japanese_vowels.config import PRESETS, Config
 from examples.japanese_vowels.model import deltas
 from examples.japanese_vowels.run import main
-
-HEADER = "@problemName made up\n@classLabel true a b\n@data\n"
-
-
-def write(path, count=10, channels=3):
-    generator = np.random.default_rng(0)
-    lines = []
-    for i in range(count):
-        length = generator.integers(3, 7)
-        rows = generator.normal(size=(channels, length)) + (i % 2)
-        parts = [",".join(f"{value:.3f}" for value in row) for row in rows]
-        lines.append(":".join([*parts, "ab"[i % 2]]))
-    path.write_text(HEADER + "\n".join(lines) + "\n")
-    return path
+from tests.examples.number_data import VOWELS_HEADER as HEADER
+from tests.examples.number_data import vowels
 
 
 def test_smoke_run(tmp_path, capsys):
-    train, test = write(tmp_path / "train.ts"), write(tmp_path / "test.ts", 4)
+    train, test = vowels(tmp_path / "train.ts"), vowels(tmp_path / "test.ts", 4)
     output = tmp_path / "out"
     options = f"--train {train} --test {test} --output {output} --batch-size 5"
     main(f"--preset smoke {options}".split())
@@ -78,15 +66,15 @@ def test_bad_files_are_named_with_their_line(tmp_path, content, message):
 
 def test_both_files_or_none(tmp_path):
     with pytest.raises(InputError, match="--train and --test together"):
-        data.load(write(tmp_path / "train.ts"), None)
-    other = write(tmp_path / "other.ts", channels=2)
+        data.load(vowels(tmp_path / "train.ts"), None)
+    other = vowels(tmp_path / "other.ts", channels=2)
     with pytest.raises(InputError, match="other.ts, line 4: expected 3 channels"):
-        data.load(write(tmp_path / "train.ts"), other)
+        data.load(vowels(tmp_path / "train.ts"), other)
 
 
 def test_standardised_by_the_training_series_alone(tmp_path):
-    train = data.read(write(tmp_path / "train.ts"))
-    test = data.read(write(tmp_path / "test.ts", 2))
+    train = data.read(vowels(tmp_path / "train.ts"))
+    test = data.read(vowels(tmp_path / "test.ts", 2))
     first, second = data.standardise(train, test)
     valid = np.arange(first.xs.shape[1]) < first.lengths[:, None]
     np.testing.assert_allclose(first.xs[valid].mean(0), 0, atol=1e-5)

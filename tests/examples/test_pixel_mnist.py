@@ -1,7 +1,6 @@
 """examples/pixel_mnist: reading the file, its errors, a whole small run."""
 
 import dataclasses
-import gzip
 import json
 
 import jax
@@ -14,21 +13,13 @@ from examples.pixel_mnist.baseline import nearest_neighbour
 from examples.pixel_mnist.config import PRESETS, Config
 from examples.pixel_mnist.data import SPLITS, Digits, load
 from examples.pixel_mnist.model import build_classifier
-
-
-def image_lines(count):
-    """Random images; the label is also the value of the first pixel."""
-    generator = np.random.default_rng(0)
-    table = generator.integers(0, 256, (count, 785))
-    table[:, 784] = table[:, 0] = np.arange(count) % 10
-    return [",".join(map(str, row)) for row in table]
+from tests.examples import number_data
+from tests.examples.number_data import image_lines
 
 
 @pytest.fixture
 def csv(tmp_path):
-    path = tmp_path / "digits.csv.gz"
-    path.write_bytes(gzip.compress("\n".join(image_lines(120)).encode()))
-    return path
+    return number_data.digits(tmp_path / "digits.csv.gz")
 
 
 def test_splits_hold_every_image_once_in_the_order_asked(csv):

@@ -14,42 +14,11 @@ from examples.speech import data, features, recognise, transcripts  # noqa: E402
 from examples.speech.augment import augment  # noqa: E402
 from examples.speech.config import Config  # noqa: E402
 from examples.speech.run import main  # noqa: E402
-
-RATE = 4000
-# Of one length, so that there are few shapes to compile.
-TEXTS = ["yes", "not", "one", "two", "six", "ten", "bye", "key", "dot", "red"]
-
-
-def tones(seconds, *hertz, rate=RATE):
-    times = np.arange(round(seconds * rate)) / rate
-    waves = [0.2 * np.sin(2 * np.pi * f * times) for f in hertz]
-    return np.sum(waves, axis=0).astype(np.float32)
-
-
-def texts_of_each_split():
-    """Four texts of each split."""
-    words = [f"{a} {b}" for a in TEXTS for b in TEXTS]
-    found = {0: [], 1: [], 2: []}
-    for text in words:
-        split = data.files.split_of(text)
-        if len(found[split]) < 4:
-            found[split].append(text)
-    return [text for texts in found.values() for text in texts]
-
-
-def write(folder):
-    lines = ["path,transcript"]
-    for i, text in enumerate(texts_of_each_split()):
-        kind = ("wav", "flac")[i % 2]
-        soundfile.write(folder / f"{i}.{kind}", tones(1.0, 200 + 100 * i), RATE)
-        lines.append(f"{i}.{kind},{text.capitalize()}!")
-    path = folder / "list.csv"
-    path.write_text("\n".join(lines) + "\n")
-    return path
+from tests.examples.number_data import RATE, recordings, tones  # noqa: E402
 
 
 def test_smoke_run(tmp_path, capsys):
-    path, output = write(tmp_path), tmp_path / "out"
+    path, output = recordings(tmp_path), tmp_path / "out"
     main(
         f"--preset smoke --data {path} --output {output} --mel-channels 8 "
         "--longest 2".split()
