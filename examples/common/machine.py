@@ -13,10 +13,12 @@ VERSIONS = ("rnnjax", "jax", "jaxlib", "numpy", "optax")
 
 
 def describe_machine() -> str:
-    """Says how many cores there are and what JAX runs on."""
+    """Says how many processes train, on how many cores, and what JAX runs on."""
     device = jax.devices()[0]
     where = "no accelerator" if device.platform == "cpu" else device.device_kind
-    return f"{os.cpu_count()} cores, {where}"
+    count = jax.process_count()
+    processes = f"{count} processes, each " if count > 1 else ""
+    return f"{processes}{os.cpu_count()} cores, {where}"
 
 
 def describe_versions(more: Sequence[str] = ()) -> dict[str, str]:

@@ -32,6 +32,8 @@ def test_two_processes_end_as_one_and_one_goes_on(name, tmp_path):
     assert launch(2, tmp_path, *command) == [0, 0], logs(tmp_path)
     assert files(shared) == files(alone)
     assert_equal(found(shared), found(alone))
+    machine = found(shared)["result.json"]["machine"]
+    assert machine.startswith("2 processes, each ")
 
     # As if killed before the last save, and gone on with by one process.
     for folder in [*shared.rglob("checkpoints"), shared / "checkpoints" / "chosen"]:
