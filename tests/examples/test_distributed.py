@@ -156,8 +156,11 @@ def test_every_example_splits_its_batches(name, monkeypatch, tmp_path):
     real = distributed.Spread.batch
 
     def batch(self, whole):
+        split = real(self, whole)
+        if split is whole:  # A small bucket; the next batch is another one.
+            return whole
         for before, after in zip(
-            jax.tree.leaves(whole), jax.tree.leaves(real(self, whole)), strict=True
+            jax.tree.leaves(whole), jax.tree.leaves(split), strict=True
         ):
             assert not before.ndim or 2 * np.prod(shards(after)) == before.size
         raise Reached
