@@ -48,7 +48,7 @@ def _translation(folder):
 
 def _summarize(folder):
     path = text_data.summaries(folder / "own.csv")
-    # Of this seed the batch of one text, whole on every device, is the last of an epoch.
+    # Of this seed the batch of a single text, whole on every device, is the last.
     shorter = "--length-penalties 0 --longest-summary 3 --beam 1 --seed 1"
     return f"{_TEXT} {shorter} --data {path}"
 
