@@ -9,8 +9,8 @@ from rnnjax import training
 from tests.distributed.launching import launch, logs
 from tests.examples import small_runs
 
-# Of each kind one: its own loop and batches of [B, 1]; `fit` and batches of [C, T, B].
-QUICK = {"memory_tasks", "tagging"}
+# A loop of its own, and `fit` with a choice by development data.
+QUICK = {"memory_tasks", "forecasting"}
 # Of time and place, and what is only words.
 UNEQUAL = (
     "seconds training_seconds seconds_in_all load_average machine config command rows"

@@ -127,6 +127,7 @@ def test_every_example_joins_the_others_first(name, monkeypatch, tmp_path):
     output = tmp_path / "out"
     words = [name, "--distributed", "--output", str(output)]
     monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.delitem(sys.modules, f"examples.{name}.__main__", raising=False)
     with pytest.raises(SystemExit, match="--distributed: .*JAX_COORDINATOR_ADDRESS"):
         runpy.run_module(f"examples.{name}", run_name="__main__", alter_sys=False)
     assert not output.exists()
