@@ -10,6 +10,7 @@ wrapper that replaces `recur` thereby loses it, and runs the general path.
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -27,7 +28,8 @@ class HandSchedule(NamedTuple):
     ``y_t = h_t``.
 
     The four functions of the linearisation are elementwise, and the first argument of
-    each is the `step`'s ``factors``. The products between them are the engine's.
+    each is the `step`'s ``factors``. The products between them are the engine's, and so
+    is ``dv_k``: ``slope * dz`` for each of the gates of product ``k``, a list.
 
     Attributes:
       gates: number of gates of each product.
@@ -37,9 +39,12 @@ class HandSchedule(NamedTuple):
         gates. Derivatives are with respect to the scaled ``z``.
       step: ``(product, carry, u) -> (carry, factors)``; ``product(k, q)`` is
         ``q_k W_k``, scaled, and ``factors`` a dict of what the others need.
+      slopes: which factor is the slope of each gate: what its ``dz`` is multiplied by
+        wherever it is read. The others do not read these factors. The loop writes them
+        where ``u`` was, and ``dz`` where they were.
       operands: ``(factors, h) -> (q_0, ...)``.
-      operand: ``(factors, k, dcarry, dz) -> dq_k``; ``dz`` holds those before ``k``.
-      update: ``(factors, dcarry, dz) -> dcarry`` of the step.
+      operand: ``(factors, k, dcarry, dv) -> dq_k``; ``dv`` holds those before ``k``.
+      update: ``(factors, dcarry, dv) -> dcarry`` of the step.
       product_scale: ``factors -> (s_0, ...)``; None where all are 1.
       apart: names of gates, shaped like ``h``, among the factors. Where no derivative
         is asked for a CPU loop carries them along; otherwise XLA makes one kernel of a
@@ -49,11 +54,21 @@ class HandSchedule(NamedTuple):
     gates: tuple[int, ...]
     scales: tuple[float, ...]
     step: Callable[..., tuple[Carry, dict[str, Array]]]
+    slopes: tuple[str, ...]
     operands: Callable[..., tuple[Array, ...]]
     operand: Callable[..., Array]
     update: Callable[..., Carry]
     product_scale: Callable[..., tuple[Array, ...]] | None = None
     apart: tuple[str, ...] = ()
+
+    def set_apart(
+        self, factors: dict[str, Array]
+    ) -> tuple[list[list[Array]], dict[str, Array]]:
+        """The slopes of each product, gate by gate, and the other factors."""
+        names = iter(self.slopes)
+        slopes = [[factors[name] for name in islice(names, n)] for n in self.gates]
+        rest = {k: a for k, a in factors.items() if k not in self.slopes}
+        return slopes, rest
 
 
 class _Known(NamedTuple):

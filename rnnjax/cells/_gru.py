@@ -153,16 +153,16 @@ def _step_before(product, carry, u):
     return (h + z * (n - h),), factors
 
 
-def _operand_before(factors, k, dcarry, dz):
+def _operand_before(factors, k, dcarry, dv):
     if k == 0:
         return dcarry[0]
-    _, dr = jnp.split(dz[0], 2, -1)
-    return factors["r h"] * dcarry[0] + factors["r"] * dr
+    _, r = dv[0]
+    return factors["r h"] * dcarry[0] + r
 
 
-def _update_before(factors, dcarry, dz):
-    dz_z, _ = jnp.split(dz[0], 2, -1)
-    return (factors["h"] * dcarry[0] + factors["z"] * dz_z + factors["n"] * dz[1],)
+def _update_before(factors, dcarry, dv):
+    (z, _), (n,) = dv
+    return (factors["h"] * dcarry[0] + z + n,)
 
 
 def _step_after(product, carry, u):
@@ -183,10 +183,9 @@ def _step_after(product, carry, u):
     return (h + z * (n - h),), factors
 
 
-def _update_after(factors, dcarry, dz):
-    z, r, n = jnp.split(dz[0], 3, -1)
-    added = factors["z"] * z + factors["r"] * r + factors["n"] * n
-    return (factors["h"] * dcarry[0] + added,)
+def _update_after(factors, dcarry, dv):
+    ((z, r, n),) = dv
+    return (factors["h"] * dcarry[0] + z + r + n,)
 
 
 def _product_scale_after(factors):
@@ -201,14 +200,16 @@ _RESET_BEFORE = HandSchedule(
     operands=lambda factors, h: (h, factors["r h"] * h),
     operand=_operand_before,
     update=_update_before,
+    slopes=("z", "r", "n"),
 )
 _RESET_AFTER = HandSchedule(
     gates=(3,),
     scales=(0.5, 0.5, 1.0),
     step=_step_after,
     operands=lambda factors, h: (h,),
-    operand=lambda factors, k, dcarry, dz: dcarry[0],
+    operand=lambda factors, k, dcarry, dv: dcarry[0],
     update=_update_after,
+    slopes=("z", "r", "n"),
     product_scale=_product_scale_after,
     apart=("h", "r seen"),
 )

@@ -152,11 +152,10 @@ def _step(product, carry, u):
     return (o * seen, new_c), factors
 
 
-def _update(factors, dcarry, dz):
-    i, f, g, o = jnp.split(dz[0], 4, -1)
-    dc = factors["c"] * dcarry[1]
-    dc += factors["i"] * i + factors["f"] * f + factors["g"] * g
-    return factors["o"] * o + factors["h"] * dc, dc
+def _update(factors, dcarry, dv):
+    ((i, f, g, o),) = dv
+    dc = factors["c"] * dcarry[1] + i + f + g
+    return factors["h"] * dc + o, dc
 
 
 _BY_HAND = HandSchedule(
@@ -164,6 +163,7 @@ _BY_HAND = HandSchedule(
     scales=(0.5, 0.5, 1.0, 0.5),
     step=_step,
     operands=lambda factors, h: (h,),
-    operand=lambda factors, k, dcarry, dz: dcarry[0],
+    operand=lambda factors, k, dcarry, dv: dcarry[0],
     update=_update,
+    slopes=("i", "f", "g", "o"),
 )

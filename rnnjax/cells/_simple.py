@@ -124,6 +124,7 @@ def _by_hand(activation: Callable[[Array], Array]) -> HandSchedule:
         scales=(1.0,),
         step=step,
         operands=lambda factors, h: (h,),
-        operand=lambda factors, k, dcarry, dz: dcarry[0],
-        update=lambda factors, dcarry, dz: (factors["z"] * dz[0],),
+        operand=lambda factors, k, dcarry, dv: dcarry[0],
+        update=lambda factors, dcarry, dv: (dv[0][0],),
+        slopes=("z",),
     )

@@ -184,18 +184,20 @@ def _step(form: Form, inputs: Any, outputs: Any, scratch: Any, t: Any) -> None:
 def _pull(form: Form, w: Any, factors: dict, new: Carry):
     """Cotangents of the carry that a step starts from, pre-activations and products."""
     hand, zero = form.hand, jax.tree.map(jnp.zeros_like, new)
-    zeros = [jnp.concatenate([zero[0]] * gates, -1) for gates in hand.gates]
+    zeros = [[zero[0]] * gates for gates in hand.gates]
+    slopes, factors = hand.set_apart(factors)
     pull = jax.linear_transpose(partial(hand.update, factors), zero, zeros)
-    start, z = pull(new)
-    scales = [1] * len(z)
+    start, v = pull(new)
+    scales = [1] * len(v)
     if hand.product_scale is not None:
         scales = hand.product_scale(factors)
-    of_products = list(z)
-    for k in reversed(range(len(z))):
+    z, of_products = list(scales), list(scales)
+    for k in reversed(range(len(v))):
+        z[k] = jnp.concatenate(list(map(jnp.multiply, slopes[k], v[k])), -1)
         of_products[k] = scales[k] * z[k]
         dq = transposed_product(form, w, k, of_products[k])
         operand = partial(hand.operand, factors, k)
-        more, more_z = jax.linear_transpose(operand, zero, zeros[:k])(dq)
+        more, more_v = jax.linear_transpose(operand, zero, zeros[:k])(dq)
         start = jax.tree.map(jnp.add, start, more)
-        z[:k] = map(jnp.add, z[:k], more_z)
+        v[:k] = jax.tree.map(jnp.add, v[:k], more_v)
     return tuple(start), z, of_products

@@ -7,11 +7,12 @@ elementwise work vectorises over one long axis; in return what enters and leaves
 loop is transposed. The batch is cut in parts that the loop runs side by side: while one
 is busy with its nonlinearities, which take one core, another multiplies.
 
-The forward loop leaves the factors of its linearisation behind. The tangents of all
-steps solve one linear system. With ``dz_t`` those of the pre-activations, ``ds_t`` of
-the carry and ``e_t`` what weights and inputs add,
+The forward loop leaves the factors of its linearisation behind, those of the gates
+where the projected input was (`Run.rewrite`). The tangents of all steps solve one
+linear system. With ``dz_t`` those of the pre-activations, ``ds_t`` of the carry and
+``e_t`` what weights and inputs add,
 
-    dz_t = e_t + (d operand(ds_{t-1})) W,    ds_t = update(ds_{t-1}, dz_t):
+    dz_t = e_t + operand(ds_{t-1}) W,    ds_t = update(ds_{t-1}, slopes_t * dz_t):
 
 block bidiagonal, its diagonal the identity. Running forwards is forward substitution,
 and backpropagation through time is back substitution. So the rule is one
@@ -162,7 +163,7 @@ def _fixed_carries(run: Run, w: Params, x: Array, parts: list[Part]) -> list[Car
 
     def step_from_x(carries, inputs):
         x, flags = inputs
-        u = [a[0] for a in _project(run, w, x[None])]
+        u = [[a[0] for a in of_part] for of_part in _project(run, w, x[None])]
         return step(carries, [(a, *two) for a, two in zip(u, flags, strict=True)])
 
     flags = [(p.resets, p.valid) for p in parts]
@@ -183,16 +184,29 @@ def _fused(run, w, x, parts):
         return (carry, [factors[name] for name in apart]), h
 
     states = [(p.carry, [p.carry[0]] * len(apart)) for p in parts]
-    states, hs = _forward(run, w, x, parts, step_alone, states)
-    return [carry for carry, _ in states], hs
-
-
-def _forward(run, w, x, parts, step, states):
-    """The last states, and what the steps leave behind stacked over time."""
     us = _project(run, w, x)
     inputs = [(u, p.resets, p.valid) for u, p in zip(us, parts, strict=True)]
     constants = _constants(run, w, parts, x.shape[-1])
-    return run.loop(step, constants, states, inputs)
+    states, hs = run.loop(step_alone, constants, states, inputs)
+    return [carry for carry, _ in states], hs
+
+
+def _forward(run, w, x, parts):
+    """The last carries, the slopes, and ``hs`` with the other factors, over time."""
+    step = _step(run, w)
+
+    def step_and_slopes(constants, carry, u, inputs):
+        carry, (h, factors) = step(constants, carry, (u, *inputs))
+        slopes, rest = run.hand.set_apart(factors)
+        return carry, slopes, (h, rest)
+
+    return run.rewrite(
+        step_and_slopes,
+        _constants(run, w, parts, x.shape[-1]),
+        [p.carry for p in parts],
+        _project(run, w, x),
+        [(p.resets, p.valid) for p in parts],
+    )
 
 
 def _constants(run, w, parts, features: int) -> list[tuple]:
@@ -206,31 +220,34 @@ def _constants(run, w, parts, features: int) -> list[tuple]:
             spread = run.layout.per_gate(bias, part.carry[0], len(w["kernel"]))
             return lax.optimization_barrier(spread)
 
-        of_input = per_gate(added) if len(added) else None
+        of_input = list(map(per_gate, run.split(added))) if len(added) else None
         return part, jax.tree.map(per_gate, biases), of_input
 
     return list(map(of_part, parts))
 
 
-def _project(run, w, x) -> list[Array]:
-    """The projected input of every part, all steps, as it lies in the loop; scaled."""
+def _project(run, w, x) -> list[list[Array]]:
+    """The projected input of every part and product, all steps, as it lies in the loop.
+
+    Scaled.
+    """
     layout, kernel = run.layout, w.get("input")
     if kernel is None:
         enter = jax.vmap(layout.enter)
-        return [enter(a) if layout.columns else a for a in layout.cut(x, 1)]
-    kernel = kernel[: x.shape[-1]]
+        return [list(map(enter, run.split(a))) for a in layout.cut(x, 1)]
+    kernels = run.split(kernel[: x.shape[-1]])
     if not layout.merged:
-        return [x @ kernel]
+        return [[x @ kernel for kernel in kernels]]
     if layout.columns:
-        kernel = lax.optimization_barrier(kernel.T)
+        kernels = [lax.optimization_barrier(kernel.T) for kernel in kernels]
 
-    def of_part(x):
+    def projected(x, kernel):
         merged = x.reshape(-1, x.shape[-1])
         if layout.columns:
             return time_first(len(x), contract(1, kernel, merged))
         return (merged @ kernel).reshape(*x.shape[:-1], -1)
 
-    return [of_part(a) for a in layout.cut(x, 1)]
+    return [[projected(a, kernel) for kernel in kernels] for a in layout.cut(x, 1)]
 
 
 def _step(run, w):
@@ -239,7 +256,9 @@ def _step(run, w):
     def step(constants, carry, inputs):
         part, biases, of_input = constants
         u, reset, valid = inputs
-        u = u if of_input is None else u + of_input
+        if of_input is not None:
+            u = list(map(jnp.add, u, of_input))
+        u = jnp.concatenate(u, -1) if len(u) > 1 else u[0]
 
         def product(k, q):
             out = linear(part.mask, k, q)
@@ -256,8 +275,7 @@ def _step(run, w):
 @partial(_fused.defjvp, symbolic_zeros=True)
 def _fused_jvp(run, primals, tangents):
     w, x, parts = primals
-    carries = [p.carry for p in parts]
-    lasts, outs = _forward(run, w, x, parts, _step(run, w), carries)
+    lasts, slopes, outs = _forward(run, w, x, parts)
     # The inputs are mostly not differentiated, which saves a product.
     dx = None if _is_zero(tangents[1]) else tangents[1]
     tangents = jax.tree.map(_instantiate, tangents, primals, is_leaf=_is_zero)
@@ -270,8 +288,8 @@ def _fused_jvp(run, primals, tangents):
         Tangents(d.carry, d.first, z, *jax.tree.map(jnp.zeros_like, (out[0], last)))
         for d, z, out, last in zip(dparts, added, outs, lasts, strict=True)
     ]
-    factors = [factors for _, factors in outs]
-    system = System(run, w, parts, factors)
+    factors = [rest for _, rest in outs]
+    system = System(run, w, parts, slopes, factors)
     solved = lax.custom_linear_solve(
         system.residual,
         all_linear(given, tangents),
@@ -301,7 +319,7 @@ def _added(run, primals, tangents) -> list[list[Array]]:
         for part, out, dmask in zip(parts, outs, dmasks, strict=True)
     ]
     if "input" not in w:
-        more = [] if dx is None else [map(run.split, _project(run, w, dx))]
+        more = [] if dx is None else [_project(run, w, dx)]
     else:
         products = [(x, dw["input"])]
         if dx is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from jax import lax
 
 from rnnjax._by_hand import HandSchedule
 from rnnjax.base import Array, Carry, Params
+from rnnjax.unroll._blocks import fixed_type
 from rnnjax.unroll._layout import Layout
 
 
@@ -37,6 +39,61 @@ class Run(NamedTuple):
         """``step(constants, carry, inputs)`` of every part, side by side, over time."""
         step = side_by_side(step, constants)
         return lax.scan(step, carries, inputs, reverse=self.reverse != backwards)
+
+    def rewrite(self, step, constants, carries, buffers, inputs, *, backwards=False):
+        """`loop` of ``step(constants, carry, rows, inputs) -> carry, rows, output``.
+
+        The rows are those of the step in ``buffers``, lists of ``[T, ...]``; each is
+        returned as equal parts of its last axis. In place they are written where they
+        were read: arrays of their own would be memory, which a CPU clears first.
+
+        Returns:
+          The last carries, the buffers rewritten, and the outputs stacked over time.
+        """
+        loop = self._in_place if self.layout.in_place else self._out_of_place
+        return loop(step, constants, carries, buffers, inputs, backwards)
+
+    def _out_of_place(self, step, constants, carries, buffers, inputs, backwards):
+        def stacking(constants, carry, inputs):
+            carry, rows, output = step(constants, carry, *inputs)
+            return carry, ([jnp.concatenate(parts, -1) for parts in rows], output)
+
+        inputs = list(zip(buffers, inputs, strict=True))
+        carries, outs = self.loop(
+            stacking, constants, carries, inputs, backwards=backwards
+        )
+        return carries, [rows for rows, _ in outs], [output for _, output in outs]
+
+    def _in_place(self, step, constants, carries, buffers, inputs, backwards):
+        # A step writes what the one before has left, and then reads. In the other order
+        # XLA, which may read again for each that needs a row, copies whole buffers.
+        def late(constants, state, inputs):
+            (carry, buffers, left, before), (t, inputs) = state, inputs
+            buffers = list(map(partial(_write, before), buffers, left))
+            rows = [lax.dynamic_index_in_dim(a, t, keepdims=False) for a in buffers]
+            carry, rows, output = step(constants, carry, rows, inputs)
+            return (carry, buffers, rows, t), output
+
+        times = jnp.arange(len(buffers[0][0]))
+        first = times[-1 if self.reverse != backwards else 0]
+
+        def begin(constants, carry, buffers, inputs):
+            rows = [a[first] for a in buffers]
+            now = jax.tree.map(lambda a: a[0], inputs)
+            shapes = jax.eval_shape(step, constants, carry, rows, now)[1]
+            return carry, buffers, list(map(_parts, rows, shapes)), first
+
+        states = list(map(begin, constants, carries, buffers, inputs))
+        inputs = [(times, of_part) for of_part in inputs]
+        states = fixed_type(side_by_side(late, constants), states, inputs)
+        states, outputs = self.loop(
+            late, constants, states, inputs, backwards=backwards
+        )
+        buffers = [
+            list(map(partial(_write, before), buffers, left))
+            for _, buffers, left, before in states
+        ]
+        return [state[0] for state in states], buffers, outputs
 
     def split(self, a: Array) -> list:
         """The parts of the last axis that belong to each product."""
@@ -75,8 +132,8 @@ class Run(NamedTuple):
             if mask is not None and not transposed:
                 q = q * mask
             if self.layout.columns:
-                features = kernels[k].shape[1]
-                out = (kernels[k] @ q.reshape(features, -1)).reshape(-1)
+                q = self.layout.matrix(q, kernels[k].shape[1])
+                out = (kernels[k] @ q).reshape(-1)
             else:
                 out = q @ kernels[k]
             if mask is not None and transposed:
@@ -84,6 +141,23 @@ class Run(NamedTuple):
             return out
 
         return product
+
+
+def _parts(row, like):
+    """A row as equal parts of its last axis, in given shapes."""
+    parts = jnp.split(row, len(like), -1)
+    return [part.reshape(a.shape) for part, a in zip(parts, like, strict=True)]
+
+
+def _write(t, buffer, parts):
+    """The buffer with those parts of the last axis at ``t``."""
+    offset = 0
+    for part in parts:
+        part = part.reshape(1, *buffer.shape[1:-1], -1)
+        start = (t, *[0] * (part.ndim - 2), offset)
+        buffer = lax.dynamic_update_slice(buffer, part, start)
+        offset += part.shape[-1]
+    return buffer
 
 
 def side_by_side(step, constants):

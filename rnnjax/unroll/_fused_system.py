@@ -29,15 +29,14 @@ class System(NamedTuple):
     run: Run
     w: Params
     parts: list[Part]
+    slopes: list[list[Array]]
+    """Of each part and product, one for each gate."""
     factors: list[dict[str, Array]]
+    """The others."""
 
-    def _inputs(self, *rest) -> list[tuple]:
-        return [
-            (factors, part.resets, part.valid, *more)
-            for factors, part, *more in zip(
-                self.factors, self.parts, *rest, strict=True
-            )
-        ]
+    def _inputs(self, *more) -> list[tuple]:
+        flags = [(part.resets, part.valid) for part in self.parts]
+        return list(zip(self.factors, flags, *more, strict=True))
 
     def residual(self, xs: list[Tangents]) -> list[Tangents]:
         """The system applied to ``xs``; products of all steps at once."""
@@ -45,12 +44,16 @@ class System(NamedTuple):
         hand = run.hand
 
         def step(x_first, carry, inputs):
-            factors, reset, valid, z = inputs
+            factors, (reset, valid), slopes, z = inputs
             start = run.restart(reset, x_first, carry)
-            operands = [
-                hand.operand(factors, k, start, z[:k]) for k in range(len(hand.gates))
+            v = [
+                jnp.split(slope * z_k, gates, -1)
+                for slope, z_k, gates in zip(slopes, z, hand.gates, strict=True)
             ]
-            new = hand.update(factors, start, z)
+            operands = [
+                hand.operand(factors, k, start, v[:k]) for k in range(len(hand.gates))
+            ]
+            new = hand.update(factors, start, v)
             carry = run.freeze(valid, carry, new)
             return carry, (carry[0], operands)
 
@@ -58,7 +61,7 @@ class System(NamedTuple):
             step,
             [x.first for x in xs],
             [x.carry for x in xs],
-            self._inputs([x.z for x in xs]),
+            self._inputs(self.slopes, [x.z for x in xs]),
         )
 
         def of_part(part, factors, x, last, out):
@@ -81,13 +84,14 @@ class System(NamedTuple):
 
         def step(constants, carry, inputs):
             part, b_first = constants
-            factors, reset, valid, b_z = inputs
+            factors, (reset, valid), slopes, b_z = inputs
             start = run.restart(reset, b_first, carry)
-            scales, z = run.scales(factors), []
+            scales, z, v = run.scales(factors), [], []
             for k, b_k in enumerate(b_z):
-                operand = hand.operand(factors, k, start, z)
+                operand = hand.operand(factors, k, start, v)
                 z.append(b_k + scales[k] * product(part.mask, k, operand))
-            new = hand.update(factors, start, z)
+                v.append(jnp.split(slopes[k] * z[k], hand.gates[k], -1))
+            new = hand.update(factors, start, v)
             carry = run.freeze(valid, carry, new)
             return carry, (z, carry[0])
 
@@ -95,7 +99,7 @@ class System(NamedTuple):
             step,
             [(part, b.first) for part, b in zip(self.parts, bs, strict=True)],
             [b.carry for b in bs],
-            self._inputs([b.z for b in bs]),
+            self._inputs(self.slopes, [b.z for b in bs]),
         )
 
         def of_part(b, last, out):
@@ -108,36 +112,43 @@ class System(NamedTuple):
     def backwards(self, _, cts: list[Tangents]) -> list[Tangents]:
         """Back substitution in the transposed system: backpropagation through time."""
         run, product = self.run, self.run.products(self.w, transposed=True)
-        hand = run.hand
+        hand, hidden = run.hand, len(self.w["kernel"])
 
-        def step(part, state, inputs):
+        def step(part, state, slopes, inputs):
             after, of_first = state
-            factors, reset, valid, ct_z, ct_h = inputs
+            factors, (reset, valid), ct_z, ct_h = inputs
             zero = jax.tree.map(jnp.zeros_like, after)
+            zero_v = [[zero[0]] * gates for gates in hand.gates]
             after = (after[0] + ct_h, *after[1:])
             new = run.freeze(valid, zero, after)
-            pull = jax.linear_transpose(partial(hand.update, factors), zero, ct_z)
-            start, z = pull(new)
-            scales = run.scales(factors)
+            pull = jax.linear_transpose(partial(hand.update, factors), zero, zero_v)
+            start, v = pull(new)
+            scales, z = run.scales(factors), list(ct_z)
             for k in reversed(range(len(z))):
-                z[k] = z[k] + ct_z[k]
+                z[k] += run.layout.times_gates(slopes[k], v[k])
                 operand = partial(hand.operand, factors, k)
-                pull = jax.linear_transpose(operand, zero, z[:k])
-                more, more_z = pull(product(part.mask, k, scales[k] * z[k]))
+                pull = jax.linear_transpose(operand, zero, zero_v[:k])
+                more, more_v = pull(product(part.mask, k, scales[k] * z[k]))
                 start = jax.tree.map(jnp.add, start, more)
-                z[:k] = map(jnp.add, z[:k], more_z)
+                v[:k] = jax.tree.map(jnp.add, v[:k], more_v)
             before = run.restart(reset, zero, start)
             if reset is not None:
                 added = run.restart(~reset, zero, start)
                 of_first = jax.tree.map(jnp.add, of_first, added)
             if valid is not None:
                 before = run.freeze(valid, after, before)
-            return (before, of_first), z
+            # As the product reads it, so that it is formed once.
+            left = [
+                [run.layout.matrix(z_k, gates * hidden)]
+                for z_k, gates in zip(z, hand.gates, strict=True)
+            ]
+            return (before, of_first), left, None
 
-        states, zs = run.loop(
+        states, zs, _ = run.rewrite(
             step,
             self.parts,
             [(ct.last, ct.first) for ct in cts],
+            self.slopes,
             self._inputs([ct.z for ct in cts], [ct.hs for ct in cts]),
             backwards=True,
         )

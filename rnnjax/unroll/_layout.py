@@ -18,11 +18,14 @@ class Layout(NamedTuple):
       merged: products over all steps see time and batch as one axis: the fast form,
         where no axis of the batch is spread over devices. Columns are merged.
       parts: of the batch, run side by side; more than one only if merged.
+      in_place: slopes are written where projected inputs were, and so on; see
+        `HandSchedule`.
     """
 
     columns: bool
     merged: bool
     parts: int
+    in_place: bool
 
     def enter(self, a: Array) -> Array:
         """``[B, F]`` as it lies in the loop."""
@@ -31,6 +34,10 @@ class Layout(NamedTuple):
     def leave(self, a: Array, features: int) -> Array:
         """The other way round."""
         return a.reshape(features, -1).T if self.columns else a
+
+    def matrix(self, a: Array, features: int) -> Array:
+        """An array of the loop as products take it."""
+        return a.reshape(features, -1) if self.columns else a
 
     def per_unit(self, flags: Array, like: Array) -> Array:
         """``[B]`` flags, one for each element of ``like``."""
@@ -44,6 +51,22 @@ class Layout(NamedTuple):
         if self.columns:
             return jnp.repeat(a, h.size // hidden)
         return jnp.broadcast_to(a, (*h.shape[:-1], a.size))
+
+    def times_gates(self, a: Array, gates: list[Array]) -> Array:
+        """The product of ``a``, of all gates, with an array for each.
+
+        On CPU these are selected from, not concatenated: XLA copies pieces one by one.
+        """
+        if not self.in_place:
+            return a * jnp.concatenate(gates, -1)
+        axis = 0 if self.columns else gates[0].ndim - 1
+        shape = (*gates[0].shape[:axis], len(gates), *gates[0].shape[axis:])
+        place = lax.broadcasted_iota(jnp.int32, shape, axis)
+        chosen = jnp.expand_dims(gates[-1], axis)
+        for k in reversed(range(len(gates) - 1)):
+            if gates[k] is not gates[k + 1]:
+                chosen = jnp.where(place <= k, jnp.expand_dims(gates[k], axis), chosen)
+        return (a.reshape(shape) * chosen).reshape(a.shape)
 
     def cut(self, a: Array, axis: int) -> list[Array]:
         """The parts of an array of the whole batch."""

@@ -132,7 +132,7 @@ def _backend(schedule, cell, weights, first, length) -> tuple[str, str]:
         return _estimated(first)
     if platform != "cpu":
         return "scan", f"the hand-written schedule is laid out for CPU, not {platform}"
-    columns, _, parts = layout(cell, first)
+    columns, _, parts, _ = layout(cell, first)
     return "fused", (
         f"a hand-written schedule of this cell, laid out in "
         f"{'columns' if columns else 'rows'}, "
@@ -294,9 +294,10 @@ def _even_block(length: int, ideal: int) -> int | None:
 
 def layout(cell: Cell, first: Carry) -> Layout:
     """How the hand-written schedule of a cell lays a batch out."""
-    single = one_device()
-    if not single or target_device()[0] != "cpu":
-        return Layout(columns=False, merged=single, parts=1)
+    single, cpu = one_device(), target_device()[0] == "cpu"
+    if not single or not cpu:
+        # A TPU would wait for every read and write of an array that changes.
+        return Layout(columns=False, merged=single, parts=1, in_place=cpu)
     rows, h = _rows(first), jax.tree.leaves(first)[0]
     gates = sum(hand_schedule(cell).gates)  # type: ignore[union-attr]
     kernel = gates * h.shape[-1] ** 2 * h.dtype.itemsize
@@ -304,7 +305,8 @@ def layout(cell: Cell, first: Carry) -> Layout:
     columns = rows < _COLUMNS_BELOW or (large and rows <= _COLUMNS_UP_TO)
     fewest = _SMALL_HALVES_FROM if small else _HALVES_FROM
     most = _COLUMNS_UP_TO if columns else _HALVES_BELOW - 1
-    return Layout(columns, merged=True, parts=2 if fewest <= rows <= most else 1)
+    parts = 2 if fewest <= rows <= most else 1
+    return Layout(columns, merged=True, parts=parts, in_place=True)
 
 
 def _rows(carry: Carry) -> int:

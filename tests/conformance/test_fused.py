@@ -31,10 +31,14 @@ BY_HAND = ["simple", "lstm", "gru", "gru reset_after", "variational_dropout"]
 VARIANTS = ["simple relu", "lstm without bias"]
 by_hand = rows(main=True, where=lambda row: row.name in BY_HAND + VARIANTS)
 # On several devices, as here, the default is rows in one part: all other tests run it.
-LAYOUTS = {"rows": Layout(False, True, 2), "columns": Layout(True, True, 2)}
+LAYOUTS = {
+    "rows": Layout(columns=False, merged=True, parts=2, in_place=True),
+    "columns": Layout(columns=True, merged=True, parts=2, in_place=True),
+    "out of place": Layout(columns=False, merged=True, parts=2, in_place=False),
+}
 
 
-@pytest.fixture(params=["rows", "columns"])
+@pytest.fixture(params=LAYOUTS)
 def schedule(request, monkeypatch):
     layout = LAYOUTS[request.param]
     monkeypatch.setattr(_unroll, "layout", lambda cell, first: layout)
