@@ -191,11 +191,11 @@ def _pull(form: Form, w: Any, factors: dict, new: Carry):
     scales = [1] * len(v)
     if hand.product_scale is not None:
         scales = hand.product_scale(factors)
-    z, of_products = list(scales), list(scales)
+    z, of_products = [], []
     for k in reversed(range(len(v))):
-        z[k] = jnp.concatenate(list(map(jnp.multiply, slopes[k], v[k])), -1)
-        of_products[k] = scales[k] * z[k]
-        dq = transposed_product(form, w, k, of_products[k])
+        z.insert(0, jnp.concatenate(list(map(jnp.multiply, slopes[k], v[k])), -1))
+        of_products.insert(0, scales[k] * z[0])
+        dq = transposed_product(form, w, k, of_products[0])
         operand = partial(hand.operand, factors, k)
         more, more_v = jax.linear_transpose(operand, zero, zeros[:k])(dq)
         start = jax.tree.map(jnp.add, start, more)
