@@ -50,3 +50,23 @@ def test_no_step_copies_what_belongs_to_all_steps(cell, batch, options):
         if i.opcode == "copy" and max(i.sizes) >= T * batch * H // 2
     ]
     assert not copied
+
+
+@pytest.mark.parametrize("name", ["simple", "lstm", "gru", "gru_reset_after"])
+def test_the_gradient_holds_at_most_seven_tenths_of_what_autodiff_holds(name):
+    xs = jnp.ones((256, 32, 256))
+
+    def held(schedule):
+        reset = {"reset_after": True} if name == "gru_reset_after" else {}
+        rnn = getattr(rnnjax, name.split("_")[0])(256, schedule=schedule, **reset)
+        params = rnn.init(jax.random.key(0), xs[0])
+
+        def loss(params, xs):
+            return jnp.mean(rnn.unroll(params, None, xs)[1] ** 2)
+
+        gradient = jax.jit(jax.value_and_grad(loss, (0, 1)))
+        compiled = gradient.lower(params, xs).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    with jax.default_device(jax.devices("cpu")[0]):
+        assert held(Schedule()) <= 0.7 * held(Schedule("autodiff", "scan"))
