@@ -20,9 +20,9 @@ def result(folder):
         return dict(found)
 
 
-def alone():
+def alone(steps=STEPS):
     """The same training on one device of this process."""
-    fitted = worker.train(sharding.mesh("data=1"), STEPS)
+    fitted = worker.train(sharding.mesh("data=1"), steps)
     leaves = jax.tree.leaves(jax.device_get(fitted.state.params))
     losses = np.array([record["loss"] for record in fitted.history])
     return {f"arr_{i}": leaf for i, leaf in enumerate(leaves)} | {"losses": losses}
@@ -58,7 +58,7 @@ def test_one_is_killed_and_all_are_started_again(tmp_path, count, devices):
 
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert run(whole, count, devices) == [0] * count, logs(whole)
-    assert run(killed, count, devices, "--die-at", 5)[-1] == -9, logs(killed)
+    assert run(killed, count, devices, "--signal", "SIGKILL")[-1] == -9, logs(killed)
     assert not (killed / "result.npz").exists()
     assert training.Checkpoints(killed / "checkpoints").steps()
     if count * devices > 2:
@@ -70,6 +70,20 @@ def test_one_is_killed_and_all_are_started_again(tmp_path, count, devices):
     got = result(killed)
     jax.tree.map(np.testing.assert_array_equal, got, result(whole))
     assert_close(got, alone())
+
+
+@pytest.mark.slow
+def test_one_is_told_to_end_and_all_save_and_end(tmp_path):
+    """JAX passes SIGTERM on: all end after the same step, with status 0."""
+    folder = tmp_path / "told"
+    folder.mkdir()
+    command = WORKER, folder, "--steps", 40
+    assert launch(2, folder, *command, "--signal", "SIGTERM") == [0, 0], logs(folder)
+    assert not (folder / "result.npz").exists()
+    checkpoints = training.Checkpoints(folder / "checkpoints")
+    assert 5 < checkpoints.steps()[-1] < 40
+    assert launch(2, folder, *command) == [0, 0], logs(folder)
+    assert_close(result(folder), alone(40))
 
 
 def test_what_is_missing_is_named(monkeypatch):
