@@ -86,6 +86,13 @@ def test_one_is_told_to_end_and_all_save_and_end(tmp_path):
     assert_close(result(folder), alone(40))
 
 
+@pytest.mark.slow
+def test_a_process_may_be_late(tmp_path):
+    """Later for the first step than Gloo waits for devices that never met before."""
+    arguments = WORKER, tmp_path, "--steps", 1, "--late", 40
+    assert launch(2, tmp_path, *arguments, devices=2) == [0, 0], logs(tmp_path)
+
+
 def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.setenv("JAX_NUM_PROCESSES", "two")
     with pytest.raises(RuntimeError, match="JAX_NUM_PROCESSES: expected a number"):
