@@ -73,8 +73,8 @@ def initialize(
                 f"JAX_NUM_PROCESSES and JAX_PROCESS_ID for every process."
             ) from error
         if jax.process_count() > 1:
-            # On CPU devices that meet for the first time are given 30 s to come together:
-            # here the processes are not yet as far apart as after they compiled.
+            # On CPU, devices that meet for the first time are given 30 s to do so: here
+            # the processes are not yet as far apart as after they compiled.
             sync_global_devices()
             barrier()
     return Processes(jax.process_index(), jax.process_count())
