@@ -40,6 +40,7 @@ __all__ = [
     "rows_sharding",
     "same_type",
     "some_of",
+    "sync_global_devices",
     "target_device",
     "tpu_memory",
     "unpack_register",
@@ -161,6 +162,16 @@ def reached_preemption(step: int) -> bool:
     from jax.experimental import multihost_utils
 
     return multihost_utils.reached_preemption_sync_point(step)
+
+
+def sync_global_devices() -> None:
+    """Waits for all processes, by the devices over which JAX compares their values.
+
+    These are the first of each process; the second of each; ...
+    """
+    from jax.experimental import multihost_utils
+
+    multihost_utils.sync_global_devices("rnnjax")
 
 
 def compile_only_devices(

@@ -19,7 +19,7 @@ from examples.common.tables import markdown_table
 
 from . import report
 from .config import PRESETS, RANGES, Config, parse
-from .search import ended, search, settings
+from .search import ended, in_turn, search, settings
 
 
 def main(arguments: Sequence[str] | None = None) -> dict:
@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> dict:
         arguments: None is those of the process.
 
     Returns:
-        What is also written to ``result.json``.
+        What is also written to ``result.json``; empty where other processes that
+        share the study have not ended their trials.
     """
     config = parse(arguments)
     console = rich.console.Console(highlight=False, soft_wrap=True)
@@ -38,7 +39,15 @@ def main(arguments: Sequence[str] | None = None) -> dict:
     text = load_text(CharLM(data=config.data))
     console.print(describe(text.corpus))
     study = search(config, text, console)
-    return write(config, text, study, time.perf_counter() - begun, console)
+    seconds = time.perf_counter() - begun
+    with in_turn(config):
+        if (missing := config.trials - ended(study)) > 0:
+            console.print(
+                f"Trials that other processes are at: {missing}. Whoever ends the last "
+                f"one writes the result; if they were killed, run the command again."
+            )
+            return {}
+        return write(config, text, study, seconds, console)
 
 
 def write(config: Config, text, study: optuna.Study, seconds: float, console) -> dict:

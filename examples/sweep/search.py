@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 import optuna
 import rich.console
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import FrozenTrial, TrialState
 
 from examples.char_lm.config import Config as CharLM
@@ -25,6 +26,21 @@ from .config import RANGES, Config
 JOURNAL = "journal.log"
 NAME = "char_lm"
 ENDED = TrialState.COMPLETE, TrialState.PRUNED
+BEGUN = *ENDED, TrialState.RUNNING
+
+
+@contextlib.contextmanager
+def in_turn(config: Config):
+    """Of the processes that share the study one at a time, the others wait.
+
+    A killed one keeps them waiting for half a minute.
+    """
+    lock = JournalFileOpenLock(str(config.output / "turn"))
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def open_study(config: Config) -> optuna.Study:
@@ -40,12 +56,12 @@ def open_study(config: Config) -> optuna.Study:
         load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=config.unpruned),
     )
-    # A seed for each process and each resumption: none draws what another drew.
-    seed = config.seed + config.worker + 1000 * len(study.trials)
-    study.sampler = optuna.samplers.TPESampler(seed=seed)
-    give_back(study)
-    if not study.trials and config.worker == 0:
-        study.enqueue_trial(baseline(config), user_attrs={"baseline": True})
+    with in_turn(config):
+        # A seed for each process and each resumption: none draws what another drew.
+        seed = config.seed + config.worker + 1000 * len(study.trials)
+        study.sampler = optuna.samplers.TPESampler(seed=seed)
+        if not study.trials:
+            study.enqueue_trial(baseline(config), user_attrs={"baseline": True})
     return study
 
 
@@ -66,18 +82,35 @@ def baseline(config: Config) -> dict:
     return {name: within(name) for name in RANGES.split()}
 
 
+def next_trial(config: Config, study: optuna.Study) -> optuna.Trial | None:
+    """Begins a trial; None where as many as asked for have ended or are under way."""
+    with in_turn(config):
+        give_back(study)
+        begun = study.get_trials(deepcopy=False, states=BEGUN)
+        if len(begun) >= config.trials:
+            return None
+        trial = study.ask()
+        trial.set_user_attr("process", os.getpid())
+        trial.set_user_attr("machine", platform.node())
+        return trial
+
+
 def give_back(study: optuna.Study) -> None:
     """Ends trials whose process was killed, and has their settings tried again."""
     for trial in study.get_trials(states=(TrialState.RUNNING,)):
         attributes = trial.user_attrs
-        mine = attributes.get("machine") == platform.node()
-        if mine and not _is_alive(attributes["process"]):
+        # Without a machine it was killed in its turn, and now it is ours.
+        mine = attributes.get("machine") in (None, platform.node())
+        if mine and not _is_alive(attributes.get("process")):
             study.tell(trial.number, state=TrialState.FAIL)
+            drawn = trial.system_attrs.get("fixed_params", {}) | trial.params
             again = {"baseline": True} if attributes.get("baseline") else {}
-            study.enqueue_trial(trial.params, user_attrs=again)
+            study.enqueue_trial(drawn, user_attrs=again)
 
 
-def _is_alive(process: int) -> bool:
+def _is_alive(process: int | None) -> bool:
+    if process is None:
+        return False
     try:
         os.kill(process, 0)
     except ProcessLookupError:
@@ -127,24 +160,29 @@ def settings(config: Config, drawn: dict, output: Path) -> CharLM:
 
 
 def search(config: Config, text: Text, console: rich.console.Console) -> optuna.Study:
-    """Runs trials until the study has as many as asked for."""
+    """Runs trials until as many as asked for have ended or are others' to end."""
     study = open_study(config)
-
-    def objective(trial: optuna.Trial) -> float:
-        trial.set_user_attr("process", os.getpid())  # first: whoever reads it sees both
-        trial.set_user_attr("machine", platform.node())
-        return run_trial(config, text, trial)
-
-    def show(study: optuna.Study, trial: FrozenTrial) -> None:
-        console.print(describe(study, trial, config.trials))
-
-    while ended(study) < config.trials:
-        study.optimize(objective, n_trials=1, callbacks=[show])
+    while (trial := next_trial(config, study)) is not None:
+        done = carry_out(config, text, study, trial)
+        console.print(describe(study, done, config.trials))
     return study
 
 
+def carry_out(
+    config: Config, text: Text, study: optuna.Study, trial: optuna.Trial
+) -> FrozenTrial:
+    """Runs a trial and notes how it ended; one that is interrupted is given back."""
+    try:
+        return study.tell(trial, run_trial(config, text, trial))
+    except optuna.TrialPruned:
+        return study.tell(trial, state=TrialState.PRUNED)
+    except Exception:
+        study.tell(trial, state=TrialState.FAIL)
+        raise
+
+
 def ended(study: optuna.Study) -> int:
-    """How many trials are done; those that were killed are tried again in others."""
+    """How many trials have ended; those that were killed are tried again in others."""
     return len(study.get_trials(deepcopy=False, states=ENDED))
 
 

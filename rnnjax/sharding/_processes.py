@@ -10,6 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from rnnjax._compat import sync_global_devices
+
 
 class Processes(NamedTuple):
     """Where this process stands.
@@ -33,8 +35,8 @@ def initialize(
 
     Call it first, before anything computes. JAX finds the peers by itself under SLURM,
     Open MPI, on Cloud TPU and on Kubernetes, and reads ``JAX_COORDINATOR_ADDRESS``;
-    ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID`` are read here. Called again, it says
-    where the process stands.
+    ``JAX_NUM_PROCESSES`` and ``JAX_PROCESS_ID`` are read here. The processes then meet
+    once. Called again, it says where the process stands.
 
     Args:
       coordinator: ``host:port`` of process 0; None where JAX finds it.
@@ -70,6 +72,11 @@ def initialize(
                 f"the cluster, set JAX_COORDINATOR_ADDRESS=host:port of process 0, "
                 f"JAX_NUM_PROCESSES and JAX_PROCESS_ID for every process."
             ) from error
+        if jax.process_count() > 1:
+            # On CPU, devices that meet for the first time are given 30 s to do so: here
+            # the processes are not yet as far apart as after they compiled.
+            sync_global_devices()
+            barrier()
     return Processes(jax.process_index(), jax.process_count())
 
 

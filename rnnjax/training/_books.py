@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from typing import Any, NamedTuple
 
@@ -55,6 +56,7 @@ class Books:
       due: what was still to be done at ``step`` when the run was told to end.
       best: step and value of the best metric, for "checkpoint" and for "stopping".
       stale: records since early stopping saw a better one.
+      lines: the history as lines of JSON, as far as it was saved.
     """
 
     step: int = 0
@@ -70,15 +72,24 @@ class Books:
     due: list[str] = dataclasses.field(default_factory=list)
     best: dict[str, list] = dataclasses.field(default_factory=dict)
     stale: int = 0
+    lines: list[str] = dataclasses.field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
-        """The numbers as dicts and lists; the history is not copied."""
-        return {**vars(self), "running": vars(self.running)}
+        """The numbers as dicts and lists, the history as its lines.
+
+        Each record is encoded once in a run, for a save must not take long.
+        """
+        self.lines += map(json.dumps, self.history[len(self.lines) :])
+        fields = {**vars(self), "running": vars(self.running)}
+        del fields["history"]
+        return fields
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Books:
         """The books of a checkpoint."""
-        return cls(**{**value, "running": RunningMeans(**value["running"])})
+        history = [json.loads(line) for line in value["lines"]]
+        running = RunningMeans(**value["running"])
+        return cls(**{**value, "history": history, "running": running})
 
     def note_best(
         self, name: str, metric: str, mode: str, min_delta: float = 0.0

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
+import json
 import math
 import os
-import shutil
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from rnnjax._checks import positive
 from rnnjax._extras import require
@@ -22,23 +21,15 @@ from rnnjax.training._differences import (
     as_json,
     describe_state,
     differences,
+    encoded,
     versions,
 )
-from rnnjax.training._sums import find_damage, is_summed, write_sums
+from rnnjax.training._folder import CheckpointError, CheckpointFolder
+from rnnjax.training._orbax import Writer, read_state
+from rnnjax.training._sums import find_damage
 
 FORMAT = 1
-_UNFINISHED = ".orbax-checkpoint-tmp"
-_DELETED = ".deleted"
-
-
-class CheckpointError(OSError):
-    """A checkpoint could not be written or read.
-
-    Attributes:
-      state: from `rnnjax.training.fit`, the `TrainState` that could not be written.
-    """
-
-    state = None
+_STATE, _RECORD = "state", "record.json"
 
 
 class CheckpointMismatch(ValueError):
@@ -73,9 +64,10 @@ class Checkpoints:
     """The checkpoints of one run, in one folder.
 
     A save copies the state, and writes it by Orbax in the background: into a folder
-    aside that is renamed once it is whole, with the SHA-256 of every file. A run killed
-    while it saves leaves the checkpoint before it as it was; a checkpoint that was
-    damaged later is found out when it is read, and the one before it is taken.
+    aside that counts once it is whole, with the SHA-256 of every file. A run killed
+    while it saves leaves the checkpoint before it as it was, also where that is of the
+    same step; a checkpoint that was damaged later is found out when it is read, and the
+    one before it is taken.
 
     Args:
       folder: made at the first save; on a disk that all processes share.
@@ -125,6 +117,7 @@ class Checkpoints:
     ):
         require("orbax", extra="train")
         self.folder = Path(folder).absolute()
+        self._folder = CheckpointFolder(self.folder)
         self.every = None if every is None else positive("every", every)
         self.keep = positive("keep", keep)
         if self.keep < 2:
@@ -138,9 +131,8 @@ class Checkpoints:
         self.config = as_json("config", dict(config or {}))
         self.accept_versions = accept_versions
         self._metrics: dict[int, float | None] = {}
-        self._executor: concurrent.futures.ThreadPoolExecutor | None = None
+        self._writer: Writer | None = None
         self._pending: concurrent.futures.Future | None = None
-        self._checkpointer: Any = None
 
     def __enter__(self) -> Checkpoints:
         """Itself."""
@@ -164,7 +156,7 @@ class Checkpoints:
           record: whatever JSON can hold. Where ``best`` is set, its value is
             ``record["metrics"][best]``; without one this is never the best checkpoint.
           step: number of steps made; None takes ``state.step``. A checkpoint of that
-            step is replaced.
+            step is replaced, once the new one is whole.
 
         Raises:
           CheckpointError: this save, or the one before it, which this call waits for,
@@ -177,10 +169,11 @@ class Checkpoints:
             "config": self.config,
             "versions": versions(),
             "state": describe_state(state),
-            "record": as_json("record", dict(record or {})),
+            "record": dict(record or {}),
         }
+        text, metric = encoded("record", content), self._metric_of(content)
         self.wait()
-        self._guarded(step, lambda: self._begin(step, _snapshot(state), content))
+        self._guarded(step, lambda: self._begin(step, state, text, metric))
 
     def wait(self) -> None:
         """Waits until the last save is whole on the disk.
@@ -199,21 +192,13 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            if self._executor is not None:
-                self._executor.shutdown()
-                self._checkpointer.close()
-                self._executor = self._checkpointer = None
+            if self._writer is not None:
+                self._writer.close()
+                self._writer = None
 
     def steps(self) -> list[int]:
         """The steps of all checkpoints there are, damaged ones among them."""
-        if not self.folder.is_dir():
-            return []
-        names = (path.name for path in self.folder.iterdir() if path.is_dir())
-        return sorted(int(name) for name in names if name.isdecimal())
-
-    def is_finished(self, step: int) -> bool:
-        """Whether the save of that step came to its end; it may be damaged since."""
-        return is_summed(self._path(step))
+        return self._folder.steps()
 
     def best_step(self) -> int:
         """The step of the checkpoint with the best metric.
@@ -256,7 +241,7 @@ class Checkpoints:
         step = self._choose(step)
         content = self._content(step)
         self._check(step, content, like)
-        state = self._read_state(step, like)
+        state = read_state(self._folder[step] / _STATE, like)
         return Restored(state, step, content["record"], content["config"])
 
     def config_of(self, step: int | str = "newest") -> dict[str, Any]:
@@ -273,48 +258,38 @@ class Checkpoints:
 
     def discard_after(self, step: int) -> None:
         """Deletes the checkpoints of later steps, which a resumed run makes again."""
-        later = [s for s in self.steps() if s > step]
+        self.wait()
         if jax.process_index() == 0:
-            self._guarded(step, lambda: [self._delete(s) for s in later])
+            self._guarded(step, lambda: self._discard_after(step))
         _meet()
 
-    def _begin(self, step: int, state: PyTree, content: dict[str, Any]) -> None:
+    def _discard_after(self, step: int) -> None:
+        self._folder.clean()
+        for later in self.steps():
+            if later > step:
+                self._folder.delete(later)
+
+    def _begin(self, step: int, state: PyTree, text: str, metric: float | None) -> None:
         """Starts writing; what must be seen by this thread is done when it returns."""
-        import orbax.checkpoint as ocp
-
-        if self._executor is None:
-            self._executor = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
-            # Made in the background, a folder that cannot be made would leave threads
-            # that wait for it for minutes.
-            options = ocp.options.AsyncOptions(create_directories_asynchronously=False)
-            self._checkpointer = ocp.AsyncCheckpointer(
-                ocp.CompositeCheckpointHandler(), async_options=options
-            )
-            if jax.process_index() == 0:
-                self._clean()
+        if self._writer is None:
+            self._writer = Writer()
         if jax.process_index() == 0:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            if self._path(step).exists():
-                self._delete(step)
-        items = ocp.args.Composite(
-            state=ocp.args.StandardSave(state), record=ocp.args.JsonSave(content)
-        )
-        alone = jax.process_count() == 1
-        if not alone:  # processes meet in a save, at the same place of their programs
-            self._checkpointer.save(self._path(step), args=items)
-        self._metrics[step] = self._metric_of(content)
+            self._folder.begin(step)
         self._pending_step = step
-        self._pending = self._executor.submit(
-            self._finish, step, items if alone else None
+        self._pending = self._writer.write(
+            self._folder.new(step) / _STATE,
+            state,
+            lambda: self._finish(step, text, metric),
         )
 
-    def _finish(self, step: int, items: Any) -> None:
-        """In the background: Orbax writes, checksums are added, old ones deleted."""
-        if items is not None:
-            self._checkpointer.save(self._path(step), args=items)
-        self._checkpointer.wait_until_finished()
-        if jax.process_index() == 0:
-            write_sums(self._path(step))
+    def _finish(self, step: int, text: str, metric: float | None) -> None:
+        """In the background, once the state is there: it counts, old ones go."""
+        first = jax.process_index() == 0
+        if first:
+            (self._folder.new(step) / _RECORD).write_text(text, encoding="utf-8")
+            self._folder.finish(step)
+        self._metrics[step] = metric
+        if first:
             self._prune()
 
     def _prune(self) -> None:
@@ -322,31 +297,18 @@ class Checkpoints:
         kept = {*steps[-self.keep :], self._find_best(steps)}
         for step in steps:
             if step not in kept:
-                self._delete(step)
-
-    def _clean(self) -> None:
-        """Removes what a killed run left half written or half deleted."""
-        if self.folder.is_dir():
-            for path in self.folder.iterdir():
-                if path.name.endswith(_DELETED) or _UNFINISHED in path.name:
-                    shutil.rmtree(path)
-
-    def _delete(self, step: int) -> None:
-        """Renamed first, so that a half deleted one never looks like a checkpoint."""
-        aside = self.folder / f"{step}{_DELETED}"
-        shutil.rmtree(aside, ignore_errors=True)
-        self._path(step).rename(aside)
-        shutil.rmtree(aside)
-        self._metrics.pop(step, None)
+                self._folder.delete(step)
 
     def _guarded(self, step: int, write: Callable[[], Any]) -> None:
         """Runs what writes; a failure is a `CheckpointError` that says what stands."""
         try:
             write()
         except Exception as error:
-            self._remove_unfinished(step)
-            whole = [s for s in self.steps() if s != step]
-            newest = f"the newest is that of step {whole[-1]}" if whole else "none yet"
+            if jax.process_index() == 0:  # give back the space
+                with contextlib.suppress(OSError):
+                    self._folder.clean()
+            steps = self.steps()
+            newest = f"the newest is that of step {steps[-1]}" if steps else "none yet"
             raise CheckpointError(
                 f"folder: expected to write the checkpoint of step {step} to "
                 f"{self.folder}, got {type(error).__name__}: {error} The state in "
@@ -354,55 +316,10 @@ class Checkpoints:
                 f"Free space or make the folder writable, or give another one."
             ) from error
 
-    def _remove_unfinished(self, step: int) -> None:
-        """Gives back the space of a save that failed."""
-        for path in (self._path(step), *self.folder.glob(f"{step}{_UNFINISHED}*")):
-            unfinished = path != self._path(step) or find_damage(path)
-            if unfinished:
-                shutil.rmtree(path, ignore_errors=True)
-
     def _choose(self, step: int | str) -> int:
-        steps = self.steps()
-        if not steps:
-            raise FileNotFoundError(
-                f"step: expected a checkpoint in {self.folder}, found none. Start "
-                f"without resuming, or give the folder of the run to go on with."
-            )
-        if step == "newest":
-            return self._newest_whole(steps)
-        if step == "best":
+        if step == "best" and self.steps():
             step = self.best_step()
-        if step not in steps:
-            raise FileNotFoundError(
-                f"step: expected 'newest', 'best' or one of {steps} in {self.folder}, "
-                f"got {step!r}."
-            )
-        if damage := find_damage(self._path(int(step))):
-            raise CheckpointError(
-                f"step: the checkpoint {self._path(int(step))} is damaged ({damage}). "
-                f"There are {[s for s in steps if s != step]}."
-            )
-        return int(step)
-
-    def _newest_whole(self, steps: list[int]) -> int:
-        damaged = []
-        for step in reversed(steps):
-            damage = find_damage(self._path(step))
-            if damage is None:
-                break
-            damaged.append(f"{self._path(step)} ({damage})")
-        else:
-            raise CheckpointError(
-                f"step: expected a checkpoint that is whole in {self.folder}, got "
-                f"only damaged ones: {'; '.join(damaged)}."
-            )
-        if damaged:
-            warnings.warn(
-                f"Damaged checkpoint {'; '.join(damaged)}: using the one before it, "
-                f"{self._path(step)}.",
-                stacklevel=4,
-            )
-        return step
+        return self._folder.choose(step)
 
     def _check(self, step: int, content: dict[str, Any], like: PyTree) -> None:
         """Raises unless the checkpoint is one of this run."""
@@ -419,34 +336,16 @@ class Checkpoints:
         if lines:
             listed = "\n  ".join(lines)
             raise CheckpointMismatch(
-                f"config: expected that of the checkpoint {self._path(step)}, got one "
-                f"that differs in:\n  {listed}\nGo on with the same settings, versions "
-                f"and network, or start anew in another folder. "
+                f"config: expected that of the checkpoint {self._folder[step]}, got "
+                f"one that differs in:\n  {listed}\nGo on with the same settings, "
+                f"versions and network, or start anew in another folder. "
                 f"Checkpoints(accept_versions=True) takes other versions.",
                 lines,
             )
 
     def _content(self, step: int) -> dict[str, Any]:
-        import orbax.checkpoint as ocp
-
-        # By the handler alone: in a Checkpointer all processes would have to meet, and
-        # the first one reads records by itself.
-        record = self._path(step) / "record"
-        item = ocp.args.JsonRestore()
-        return ocp.JsonCheckpointHandler().restore(record, args=item)  # type: ignore
-
-    def _read_state(self, step: int, like: PyTree) -> PyTree:
-        import orbax.checkpoint as ocp
-
-        shapes = jax.tree.map(ocp.utils.to_shape_dtype_struct, _without_empty(like))
-        with ocp.Checkpointer(ocp.CompositeCheckpointHandler()) as reader:
-            item = ocp.args.Composite(state=ocp.args.StandardRestore(shapes))
-            state = reader.restore(self._path(step), args=item)["state"]
-
-        def with_empty(wanted, read):
-            return read if wanted.size else jnp.zeros(wanted.shape, wanted.dtype)
-
-        return jax.tree.map(with_empty, like, state)
+        path = self._folder[step] / _RECORD
+        return json.loads(path.read_text(encoding="utf-8"))
 
     def _find_best(self, steps: list[int]) -> int | None:
         if self.best is None:
@@ -455,7 +354,7 @@ class Checkpoints:
         values = {}
         for step in steps:
             if step not in self._metrics:
-                whole = find_damage(self._path(step)) is None
+                whole = find_damage(self._folder[step]) is None
                 content = self._content(step) if whole else {}
                 self._metrics[step] = self._metric_of(content)
             if (value := self._metrics[step]) is not None:
@@ -466,26 +365,8 @@ class Checkpoints:
         value = content.get("record", {}).get("metrics", {}).get(self.best)
         return None if value is None or math.isnan(value) else float(value)
 
-    def _path(self, step: int) -> Path:
-        return self.folder / str(step)
-
 
 def _meet() -> None:
     """Waits for the first process, which adds checksums and deletes."""
     if jax.process_count() > 1:
         barrier()
-
-
-def _without_empty(state: PyTree) -> PyTree:
-    """Arrays without entries left out: Orbax does not write them."""
-    return jax.tree.map(lambda a: a if a.size else None, state)
-
-
-@jax.jit
-def _copied(state: PyTree) -> PyTree:
-    return jax.tree.map(jnp.copy, state)
-
-
-def _snapshot(state: PyTree) -> PyTree:
-    """A copy on the device: the next step gives the memory of the state away."""
-    return _copied(_without_empty(jax.tree.map(jnp.asarray, state)))

@@ -31,19 +31,28 @@ def versions() -> dict[str, str]:
     return found
 
 
+def encoded(name: str, value: Any) -> str:
+    """``value`` as JSON.
+
+    Raises:
+      TypeError: JSON cannot hold it.
+    """
+    try:
+        return json.dumps(value)
+    except TypeError as error:
+        raise TypeError(
+            f"{name}: expected what JSON can hold (dicts, lists, strings, numbers), "
+            f"got: {error}. Convert paths by str(...) and arrays by .tolist()."
+        ) from error
+
+
 def as_json(name: str, value: Any) -> Any:
     """``value`` as it comes back from JSON.
 
     Raises:
       TypeError: JSON cannot hold it.
     """
-    try:
-        return json.loads(json.dumps(value))
-    except TypeError as error:
-        raise TypeError(
-            f"{name}: expected what JSON can hold (dicts, lists, strings, numbers), "
-            f"got: {error}. Convert paths by str(...) and arrays by .tolist()."
-        ) from error
+    return json.loads(encoded(name, value))
 
 
 def describe_state(state: PyTree) -> dict[str, str]:

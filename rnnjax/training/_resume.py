@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import jax
@@ -42,13 +41,6 @@ def resumed(
       CheckpointMismatch: the checkpoint is of a run with other keys or other data.
     """
     steps = checkpoints.steps()
-    if resume == "auto" and steps and not any(map(checkpoints.is_finished, steps)):
-        warnings.warn(
-            f"The checkpoints of steps {steps} in {checkpoints.folder} were never "
-            f"finished, and there is no other: starting at the first step.",
-            stacklevel=3,
-        )
-        steps = []
     if not resume or (resume == "auto" and not steps):
         if steps:
             raise FileExistsError(

@@ -17,8 +17,10 @@ def free_port():
         return found.getsockname()[1]
 
 
-def launch(count, folder, *arguments):
+def launch(count, folder, *arguments, devices=1):
     """The return codes of ``python -m arguments``; output goes to logs in the folder.
+
+    Each process emulates so many devices.
 
     Where one process fails, the others are ended, as SLURM does. A fresh port each
     time: that of a killed coordinator may be taken for a minute.
@@ -27,7 +29,10 @@ def launch(count, folder, *arguments):
     for index in range(count):
         environment = os.environ | {
             "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": "--xla_backend_optimization_level=0",
+            "XLA_FLAGS": (
+                "--xla_backend_optimization_level=0 "
+                f"--xla_force_host_platform_device_count={devices}"
+            ),
             "PYTHONPATH": str(ROOT),
             "JAX_COORDINATOR_ADDRESS": f"localhost:{port}",
             "JAX_NUM_PROCESSES": str(count),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import signal
+import time
 from pathlib import Path
 
 import jax
@@ -76,18 +77,21 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--die-at", type=int, default=0)
+    parser.add_argument("--signal", choices=["SIGKILL", "SIGTERM"])
+    parser.add_argument("--late", type=float, default=0.0)
     options = parser.parse_args()
-    # A loaded machine may stop a process for minutes.
+    # A crowded machine may keep a process waiting for minutes.
     here = sharding.initialize(heartbeat_timeout_seconds=900)
     assert here == sharding.initialize()
     mesh = sharding.mesh("data=*")
-    if options.die_at and here.process_id == here.num_processes - 1:
+    if here.process_id == here.num_processes - 1:
         batches = Batches.__getitem__
 
         def get(self, k):
-            if k == options.die_at:
-                os.kill(os.getpid(), signal.SIGKILL)
+            if k == 0:
+                time.sleep(options.late)
+            if k == 5 and options.signal:
+                os.kill(os.getpid(), getattr(signal, options.signal))
             return batches(self, k)
 
         Batches.__getitem__ = get

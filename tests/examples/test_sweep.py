@@ -117,11 +117,14 @@ def test_a_second_run_goes_on_and_a_killed_trial_is_tried_again(config, monkeypa
     alive = study.ask()
     alive.set_user_attr("machine", search.platform.node())
     alive.set_user_attr("process", os.getpid())
-    config = dataclasses.replace(config, trials=3, worker=1)
+    unknown = study.ask()  # killed before it said whose it is
+    config = dataclasses.replace(config, trials=5, worker=1)
     study = search.search(config, text, CONSOLE)
-    states = [trial.state for trial in study.trials]
-    assert states[2:] == [TrialState.FAIL, TrialState.RUNNING, TrialState.COMPLETE]
-    assert study.trials[4].params == study.trials[2].params
+    states = [trial.state for trial in study.trials[2:]]
+    failed, running, done = TrialState.FAIL, TrialState.RUNNING, TrialState.COMPLETE
+    assert states == [failed, running, failed, done, done]
+    assert study.trials[5].params == study.trials[2].params
+    assert study.trials[unknown.number].params == {}
 
 
 def test_processes_share_a_study(config, monkeypatch):

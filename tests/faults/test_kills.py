@@ -39,7 +39,7 @@ def kill(process, generator, in_save, folder):
     if in_save:
         end = time.monotonic() + 30
         while process.poll() is None and time.monotonic() < end:
-            if list((folder / "checkpoints").glob("*.orbax-checkpoint-tmp*")):
+            if list((folder / "checkpoints").glob("*.new")):
                 break
             time.sleep(0.001)
         time.sleep(generator.uniform(0, 0.04))
@@ -85,7 +85,7 @@ def killed_run(folder, kills, generator, whole):
             in_save = struck["kills"] % 2 == 1
             killed = begun and kill(process, generator, in_save, run)
         if killed:
-            saves = list((run / "checkpoints").glob("*.orbax-checkpoint-tmp*"))
+            saves = list((run / "checkpoints").glob("*.new"))
             struck["kills"] += 1
             struck["in a save"] += bool(saves)
         else:

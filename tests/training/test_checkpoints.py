@@ -109,8 +109,8 @@ def test_a_step_saved_again_is_replaced_and_later_ones_discarded(tmp_path):
 
 
 def test_what_a_killed_save_left_is_removed_and_never_taken(tmp_path):
-    for name in ("9.orbax-checkpoint-tmp", "8.deleted"):
-        (tmp_path / name).mkdir()
+    for name in ("9.new/state.orbax-checkpoint-tmp", "7.new", "8.deleted/state"):
+        (tmp_path / name).mkdir(parents=True)
     with training.Checkpoints(tmp_path) as checkpoints:
         assert checkpoints.steps() == []
         checkpoints.save({"a": jnp.asarray(1)}, step=9)
@@ -166,8 +166,8 @@ def test_nothing_in_a_checkpoint_is_a_pickle(state, tmp_path):
     assert not any(
         path.read_bytes()[:2] in (b"\x80\x04", b"\x80\x05") for path in files
     )
-    (record,) = [p for p in files if p.parent.name == "record" and p.name == "metadata"]
-    assert json.loads(record.read_text())["record"] == {"a": 1}
+    record = json.loads((tmp_path / "7" / "record.json").read_text())
+    assert record["record"] == {"a": 1}
 
 
 @pytest.mark.parametrize(
