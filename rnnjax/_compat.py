@@ -47,6 +47,7 @@ __all__ = [
     "varying_like",
     "when",
     "where_written",
+    "whole_on_each_device",
     "without_constants",
     "without_dead_code",
     "zeros_of_type",
@@ -252,6 +253,13 @@ def one_device() -> bool:
     if getattr(mesh, "abstract_device", None) is not None:
         return mesh.size == 1
     return jax.device_count() == 1
+
+
+def whole_on_each_device() -> bool:
+    """Whether what is traced is not split: for one device, or inside `shard_map`."""
+    types = jax.sharding.get_abstract_mesh().axis_types
+    manual = bool(types) and all(t == jax.sharding.AxisType.Manual for t in types)
+    return manual or one_device()
 
 
 def without_dead_code(jaxpr: Any) -> Any:

@@ -25,8 +25,7 @@ from rnnjax.kernels._products import Form, contract, product_precision
 FIRST_REVERSE_ONLY = (
     "Schedule(backend='pallas'): expected a first derivative in reverse mode, of "
     "jax.grad or jax.vjp, the only one that the kernels have; got forward mode "
-    "(jax.jvp, jax.jacfwd) or a second derivative. Leave backend at 'auto', or take "
-    "'scan'."
+    "(jax.jvp, jax.jacfwd) or a second derivative. Take backend 'scan'."
 )
 
 
