@@ -40,6 +40,49 @@ def test_a_compiler_that_is_not_installed_is_a_named_row(tmp_path, monkeypatch):
         assert "libtpu, which is not installed" in row["note"]
 
 
+def test_a_compilation_that_fails_is_a_named_row(tmp_path, monkeypatch):
+    def fails(*args, **options):
+        raise RuntimeError("INTERNAL: the compiler gave up\nand more")
+
+    monkeypatch.setattr("benchmarks.suites.aot.compile_for", fails)
+    for case in dry(tmp_path, targets=("v5e:2x2", "h100")):
+        for row in case["rows"]:
+            assert row == {
+                "name": row["name"],
+                "note": "INTERNAL: the compiler gave up",
+            }
+
+
+def test_what_stops_a_run_leaves_what_was_before_and_the_rest_can_follow(
+    tmp_path, monkeypatch
+):
+    compiled = []
+
+    def compile_for(*args, **options):
+        compiled.append(args)
+        if len(compiled) == 4:  # in the second case
+            raise KeyboardInterrupt
+        raise ValueError("no compiler")
+
+    monkeypatch.setattr("benchmarks.suites.aot.compile_for", compile_for)
+    options = {"targets": ("v5e:2x2",), "cells": ("lru",), "directions": ("forward",)}
+    with pytest.raises(KeyboardInterrupt):
+        dry(tmp_path, **options)
+    (stored,) = tmp_path.glob("*.unfinished.json")
+    first, second = dry(tmp_path, resume=True, **options)
+    assert len(compiled) == 4 + 2  # the second case, and no more
+    assert not stored.exists()
+    notes = {row["note"] for case in (first, second) for row in case["rows"]}
+    assert notes == {"no compiler"}
+    # Of other versions nothing is taken over.
+    compiled[:] = []
+    with pytest.raises(KeyboardInterrupt):
+        dry(tmp_path, **options)
+    stored.write_text(stored.read_text().replace('"jax": "', '"jax": "1'))
+    dry(tmp_path, resume=True, **options)
+    assert len(compiled) == 4 + 4
+
+
 @pytest.mark.skipif(find_spec("libtpu") is None, reason="libtpu is not installed")
 def test_rows_have_what_the_compiler_says(tmp_path):
     case, data_parallel = dry(
