@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from rnnjax import initializers
 from rnnjax._checks import check_features, check_recurrent
 from rnnjax._norm import normalise_groups
+from rnnjax._wide import add_bias
 from rnnjax.base import Array, Params
 from rnnjax.initializers import Initializer, gate_kernels
 
@@ -58,11 +59,6 @@ def recurrent_params(
     return params
 
 
-def add_bias(z: Array, bias: Array | None) -> Array:
-    """``z + bias`` over the leading axes of ``z``; no bias for None."""
-    return z if bias is None else z + jnp.broadcast_to(bias.astype(z.dtype), z.shape)
-
-
 def project(
     params: Params, x: Array, dtype: Any, norm_sizes: tuple[int, ...] | None = None
 ) -> Array:
@@ -90,11 +86,6 @@ def masked(w: Params, h: Array) -> Array:
 def zeros_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: Any) -> Array:
     """Zeros ``[*batch, H]``."""
     return jnp.zeros((*batch_shape, hidden_size), dtype)
-
-
-def wide(dtype: Any) -> Any:
-    """The type of carries that accumulate: float32 at least."""
-    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
 
 
 DEFAULT_KERNEL = initializers.glorot_uniform()

@@ -11,6 +11,7 @@ from rnnjax import initializers
 from rnnjax._by_hand import HandSchedule, schedule_by_hand
 from rnnjax._checks import positive
 from rnnjax._norm import normalise, normalise_groups
+from rnnjax._wide import add_bias
 from rnnjax.base import Cell
 from rnnjax.cells import _affine as affine
 from rnnjax.initializers import Initializer
@@ -123,7 +124,7 @@ def gru(
         product = affine.masked(w, h) @ w["kernel"].astype(dtype)
         if norm:
             product = normalise_groups(product, w["scale"], norm)
-        product = affine.add_bias(product, w.get("bias"))
+        product = add_bias(product, w.get("bias"))
         u_z, u_r, u_n = jnp.split(u, 3, -1)
         z, r, n = jnp.split(product, 3, -1)
         z, r = jax.nn.sigmoid(u_z + z), jax.nn.sigmoid(u_r + r)
