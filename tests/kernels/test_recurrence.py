@@ -10,6 +10,7 @@ from jax.sharding import PartitionSpec as P
 
 import rnnjax
 from rnnjax import Schedule, kernels
+from rnnjax._by_hand import hand_schedule
 from rnnjax.kernels import _plan
 from tests.kernels.oracle import (
     CELLS,
@@ -61,6 +62,41 @@ def test_shapes(length, batch, size):
     """Whole chunks, more than a register of units and rows; one of all; no batch."""
     cell = CELLS["gru"](size)
     assert_equals_oracle(cell, example(cell, length, batch, size, carry=False))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_several_blocks_of_rows(dtype, monkeypatch):
+    """Each with carries, flags and a mask of its own, one after another."""
+    monkeypatch.setattr(_plan, "tpu_memory", lambda: (128 * 2**20, 3))
+    cell, length, batch = CELLS["lstm"](3, dtype=jnp.dtype(dtype)), CHUNK + 1, (40,)
+    first = jax.eval_shape(lambda: cell.initial_carry({}, batch))
+    assert _plan.plan(hand_schedule(cell), first, length).tiles.rows == 16
+    args = example(cell, length, batch, 3, mask=True)
+    assert_equals_oracle(cell, args, dtype, **flags(length, batch, ("resets", "mask")))
+
+
+def test_many_units():
+    """2,048 of the simple network fit; of the others, `test_too_large`."""
+    cell = CELLS["simple"](2048)
+    assert_equals_oracle(cell, example(cell, 2, (2,), 2048, carry=False))
+
+
+def test_products_have_the_precision_asked_for():
+    """As far as kernels have it: one pass, or all of them."""
+    rnn = rnnjax.gru(4, schedule=KERNELS)
+    xs = jnp.ones((3, 1, 2))
+    params = rnn.init(jax.random.key(0), xs[0])
+
+    def gradient(params):
+        loss = lambda p: jnp.sum(rnn.unroll(p, None, xs)[1])  # noqa: E731
+        return jax.grad(loss)(params)["recurrent"]
+
+    with kernels.interpret():
+        for asked, highest in (("bfloat16", False), ("highest", True), (None, False)):
+            with jax.default_matmul_precision(asked):
+                text = str(jax.make_jaxpr(gradient)(params))
+            inside = text[text.index("pallas_call") :]
+            assert ("HIGHEST" in inside) == highest
 
 
 def test_blocks_that_are_computed_again():
