@@ -181,6 +181,16 @@ class TestRented:
         assert "2 passed, 2 failed, 1 skipped (NVIDIA H100 PCIe, 12 s)" in page
         assert "tests.a::three" in page
 
+    def test_the_command_itself_leaves_the_device_alone(self):
+        """A TPU is one process's: that of the tests, then that of each suite."""
+        program = (
+            "import benchmarks.__main__, benchmarks._all\n"
+            "from jax._src import xla_bridge\n"
+            "assert not xla_bridge.backends_are_initialized()"
+        )
+        done = _device_tests._python("-c", program)
+        assert done.returncode == 0, done.stderr
+
     @pytest.mark.slow
     def test_the_device_tests_run_on_this_cpu(self):
         found = _device_tests.run(dry_run=True)
