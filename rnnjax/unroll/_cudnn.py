@@ -9,7 +9,6 @@ inside a program that is for several platforms.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
@@ -144,8 +143,8 @@ def _arrangement(
 ) -> tuple[_Order, _Order]:
     """Two functions of ``[T, B, ...]``: valid steps to the front, and back again."""
     if valid is None and reverse:
-        return (partial(jnp.flip, axis=0),) * 2
-    if in_front and not reverse:
+        return lambda a: jnp.flip(a, 0), lambda a: jnp.flip(a, 0)
+    if valid is None or (in_front and not reverse):
         return lambda a: a, lambda a: a
     t = jnp.arange(len(valid))[:, None]
     order = jnp.argsort(jnp.where(valid, -t if reverse else t, len(valid)), 0)

@@ -94,7 +94,7 @@ def unroll_cell(
         warnings.warn(f"Schedule(backend='pallas'): {reasons[0]}.", stacklevel=3)
     if schedule.backend == "cudnn":
         check_resets_of_cudnn(resets)
-        in_front = mask is None or lengths is not None
+        in_front = lengths is not None
         return cudnn_scan(params, carry, xs, mask, reverse=reverse, in_front=in_front)
     fused = schedule.backend == "fused"
     hand = hand_schedule(cell) if fused or schedule.backend == "pallas" else None
