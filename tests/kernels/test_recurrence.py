@@ -50,8 +50,8 @@ def test_all_options_at_once(name):
 @pytest.mark.parametrize("name", ["lstm", "gru_after"])
 def test_bfloat16(name):
     cell, length, batch = CELLS[name](5, dtype=jnp.bfloat16), CHUNK + 1, (3,)
-    args = example(cell, length, batch, 5)
-    assert_equals_oracle(cell, args, "bfloat16", **flags(length, batch, ("lengths",)))
+    args, exact = example(cell, length, batch, 5), CELLS[name](5)
+    assert_equals_oracle(cell, args, exact=exact, **flags(length, batch, ("lengths",)))
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,9 @@ def test_several_blocks_of_rows(dtype, monkeypatch):
     first = jax.eval_shape(lambda: cell.initial_carry({}, batch))
     assert _plan.plan(hand_schedule(cell), first, length).tiles.rows == 16
     args = example(cell, length, batch, 3, mask=True)
-    assert_equals_oracle(cell, args, dtype, **flags(length, batch, ("resets", "mask")))
+    exact = None if dtype == "float32" else CELLS["lstm"](3)
+    options = flags(length, batch, ("resets", "mask"))
+    assert_equals_oracle(cell, args, exact=exact, **options)
 
 
 def test_many_units():
@@ -242,15 +244,19 @@ def test_too_large(make):
 @given(data=st.data())
 def test_any_shape_and_options(data):
     draw = data.draw
-    name = draw(st.sampled_from(sorted(CELLS)))
     dtype = draw(st.sampled_from(["float32", "bfloat16"]))
+    # Rounded to bfloat16 a number near the kink of relu is on the other side of it.
+    smooth = sorted(CELLS.keys() - {"relu"})
+    name = draw(st.sampled_from(smooth if dtype == "bfloat16" else sorted(CELLS)))
     size, length = draw(st.integers(1, 150)), draw(st.integers(1, 14))
     batch = tuple(draw(st.lists(st.integers(1, 20), max_size=2)))
     kinds = draw(st.sets(st.sampled_from(["resets", "mask", "lengths"]), max_size=2))
     if {"mask", "lengths"} <= kinds:
         kinds = {"mask"}
-    cell = CELLS[name](size, dtype=jnp.dtype(dtype), use_bias=draw(st.booleans()))
+    use_bias = draw(st.booleans())
+    cell = CELLS[name](size, dtype=jnp.dtype(dtype), use_bias=use_bias)
+    exact = CELLS[name](size, use_bias=use_bias) if dtype == "bfloat16" else None
     mask, carry = draw(st.booleans()), draw(st.booleans())
     args = example(cell, length, batch, size, mask=mask, carry=carry)
     options = flags(length, batch, kinds) | {"reverse": draw(st.booleans())}
-    assert_equals_oracle(cell, args, dtype, **options)
+    assert_equals_oracle(cell, args, exact=exact, **options)
