@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import PartitionSpec as P
 
 import rnnjax
 from rnnjax import Schedule, kernels, linear_scan
@@ -103,6 +104,29 @@ def test_cells(make):
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)  # noqa: E731
     jax.tree.map(close, have, want)
     assert "backend pallas" in how and "linear in its carry" in how
+
+
+def test_vmap_and_shard_map():
+    """Over recurrences beside one another; and over devices, which share the rows."""
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    a, b, h0 = operands(9, (4, 2), "float32")
+
+    def gradient(backend):
+        def loss(a, b, h0):
+            return jnp.sum(jnp.sin(linear_scan(a, b, h0, backend=backend)[1]))
+
+        return jax.grad(loss, (0, 1, 2))
+
+    over, rows = P(None, "data"), P("data")
+    # The interpreter does not know over which axes of a mesh arrays vary.
+    specs = {"in_specs": (over, over, rows), "out_specs": (over, over, rows)}
+    with kernels.interpret():
+        mapped = jax.jit(jax.vmap(gradient("pallas"), (1, 1, 0), (1, 1, 0)))(a, b, h0)
+        sharded = jax.shard_map(gradient("pallas"), mesh=mesh, check_vma=False, **specs)
+        have = mapped, jax.jit(sharded)(a, b, h0)
+    want = (gradient("sequential")(a, b, h0),) * 2
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)  # noqa: E731
+    jax.tree.map(close, have, want)
 
 
 def test_what_it_cannot_run():
