@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from rnnjax._checks import check_flags, describe, mask_of_lengths
-from rnnjax._wide import add_bias
+from rnnjax._wide import add_bias, product
 from rnnjax.base import Array, Params
 
 
@@ -86,7 +86,7 @@ def affine(params: Params | None, x: Array) -> Array:
             f"attention: expected {kernel.shape[0]} features on the last axis, as at "
             f"init, got {describe(x)}."
         )
-    return add_bias(x @ kernel, params.get("bias"))
+    return add_bias(product(x, kernel), params.get("bias")).astype(x.dtype)
 
 
 def check_query(query: Any, memory: Memory) -> Array:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from rnnjax import initializers
 from rnnjax._checks import check_features, check_recurrent
 from rnnjax._norm import normalise_groups
-from rnnjax._wide import add_bias
+from rnnjax._wide import add_bias, product
 from rnnjax.base import Array, Params
 from rnnjax.initializers import Initializer, gate_kernels
 
@@ -64,10 +64,15 @@ def project(
 ) -> Array:
     """``x W + b`` in ``dtype``, ``x W`` normalised in groups of ``norm_sizes``."""
     check_features("x (one step of xs)", x, params["kernel"].shape[0])
-    u = x.astype(dtype) @ params["kernel"].astype(dtype)
+    u = product(x.astype(dtype), params["kernel"].astype(dtype))
     if norm_sizes is not None:
         u = normalise_groups(u, params["scale"], norm_sizes)
-    return add_bias(u, params.get("bias"))
+    return add_bias(u, params.get("bias")).astype(dtype)
+
+
+def recurrent_product(w: Params, h: Array, dtype: Any) -> Array:
+    """``h W`` of ``h`` as `masked`, wide."""
+    return product(masked(w, h), w["kernel"].astype(dtype))
 
 
 def masked(w: Params, h: Array) -> Array:

@@ -16,7 +16,7 @@ from jax import lax
 
 from rnnjax import initializers
 from rnnjax._checks import positive
-from rnnjax._wide import wide_type
+from rnnjax._wide import product, wide_type
 from rnnjax.base import Array, Cell
 from rnnjax.cells import _affine as affine
 from rnnjax.initializers import Initializer
@@ -119,9 +119,9 @@ def lru(
     def readout(params, y, x, u):
         del u
         y = jnp.concatenate([y.real, y.imag], -1).astype(dtype)
-        y = y @ params["output"]["kernel"].astype(dtype)
+        y = product(y, params["output"]["kernel"].astype(dtype))
         skip = _per_unit(params["output"]["skip"].astype(wide), x)
-        return (y.astype(wide) + skip * x.astype(wide)).astype(dtype)
+        return (y + skip * x.astype(wide)).astype(dtype)
 
     return Cell(init, initial_carry, project, _recur(linear), readout, linear)
 

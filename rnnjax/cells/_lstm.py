@@ -11,7 +11,7 @@ from rnnjax import initializers
 from rnnjax._by_hand import HandSchedule, schedule_by_hand
 from rnnjax._checks import positive
 from rnnjax._norm import normalise
-from rnnjax._wide import add_bias, wide_type
+from rnnjax._wide import add_bias, wide_sum, wide_type
 from rnnjax.base import Array, Cell
 from rnnjax.cells import _affine as affine
 from rnnjax.initializers import Initializer
@@ -120,10 +120,10 @@ def lstm(
         return affine.project(params["input"], x, dtype, norm)
 
     def recur(w, carry, u):
-        product = affine.masked(w, carry.h) @ w["kernel"].astype(dtype)
+        product = affine.recurrent_product(w, carry.h, dtype)
         if norm:
             product = normalise(product, w["scale"])
-        i, f, g, o = jnp.split(u + product, 4, axis=-1)
+        i, f, g, o = jnp.split(wide_sum(u, product), 4, axis=-1)
         c = jax.nn.sigmoid(f) * carry.c + jax.nn.sigmoid(i) * jnp.tanh(g)
         seen = c
         if norm:

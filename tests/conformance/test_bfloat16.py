@@ -73,7 +73,8 @@ def equations(jaxpr):
 def narrow_sums(traced):
     """Sums of more than one number that a program makes in 16 bits.
 
-    Those of `reduce_sum`, and those of loops, which carry what has a weight's size.
+    Those of products, of `reduce_sum`, and of loops, which carry what has a weight's
+    size.
     """
     found = []
     for eqn in equations(traced.jaxpr):
@@ -81,6 +82,8 @@ def narrow_sums(traced):
             (x,), (total,) = eqn.invars, eqn.outvars
             if x.aval.size > total.aval.size or eqn.primitive.name == "cumsum":
                 found += [x.aval] if x.aval.dtype.itemsize < 4 else []
+        if eqn.primitive.name == "dot_general":
+            found += [v.aval for v in eqn.outvars if v.aval.dtype.itemsize < 4]
         if eqn.primitive.name == "scan":
             start = eqn.params["num_consts"]
             carry = eqn.invars[start : start + eqn.params["num_carry"]]
@@ -95,14 +98,6 @@ def test_no_sum_over_steps_or_rows_is_in_16_bits(layer, schedule):
     with kernels.interpret():
         traced = jax.make_jaxpr(f)(params)
     assert not narrow_sums(traced)
-    products = [e for e in equations(traced.jaxpr) if e.primitive.name == "dot_general"]
-    for eqn in products:
-        if layer in LAYERS and layer != "lru":
-            assert {v.aval.dtype.name for v in eqn.invars} == {"bfloat16"}
-    if schedule == "pallas":  # in kernels we say what a product is summed in
-        wide = [e for e in products if e.outvars[0].aval.dtype == jnp.float32]
-        assert len(wide) >= 3
-        assert {e.params["preferred_element_type"].name for e in wide} == {"float32"}
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -164,6 +159,8 @@ def test_gradients_of_many_terms_are_those_of_float32(layer, schedule):
 
 def test_narrow_sums_are_found():
     """The control: weights that are bfloat16 themselves, accumulated in the loop."""
+    a = jnp.ones((2, 2), jnp.bfloat16)
+    assert narrow_sums(jax.make_jaxpr(lambda a: a @ a)(a))
     narrow = {"dtype": jnp.bfloat16, "param_dtype": jnp.bfloat16}
     f, params = gradient("simple", "autodiff", **narrow)
     assert narrow_sums(jax.make_jaxpr(f)(params))
