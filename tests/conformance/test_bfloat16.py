@@ -70,6 +70,13 @@ def equations(jaxpr):
                     yield from equations(inner)
 
 
+def carry_of(scan):
+    """The types of the carry of a loop; other results have one axis more outside."""
+    inner = scan.params["jaxpr"].jaxpr.outvars
+    pairs = zip(scan.outvars, inner, strict=True)
+    return [v.aval for v, own in pairs if v.aval.ndim == own.aval.ndim]
+
+
 def narrow_sums(traced):
     """Sums of more than one number that a program makes in 16 bits.
 
@@ -85,10 +92,8 @@ def narrow_sums(traced):
         if eqn.primitive.name == "dot_general":
             found += [v.aval for v in eqn.outvars if v.aval.dtype.itemsize < 4]
         if eqn.primitive.name == "scan":
-            start = eqn.params["num_consts"]
-            carry = eqn.invars[start : start + eqn.params["num_carry"]]
-            states = [v.aval for v in carry if v.aval.dtype.itemsize < 4]
-            found += [a for a in states if a.shape[:1] != (B,)]
+            narrow = [a for a in carry_of(eqn) if a.dtype.itemsize < 4]
+            found += [a for a in narrow if a.shape[:1] != (B,)]
     return found
 
 
@@ -114,9 +119,7 @@ def test_the_cell_state_is_float32_all_along(schedule):
         return
     assert len(loops) == 2
     for eqn in loops:
-        start, count = eqn.params["num_consts"], eqn.params["num_carry"]
-        state = [v.aval for v in eqn.invars[start : start + count]]
-        state = [a.dtype.name for a in state if a.shape == (B, H)]
+        state = [a.dtype.name for a in carry_of(eqn) if a.shape == (B, H)]
         assert state == ["bfloat16", "float32"]
 
 

@@ -61,7 +61,12 @@ def test_a_small_memory_is_the_reason(monkeypatch):
 def traced_for(kind, platform="tpu", devices=1):
     """As if for such a device, of which none need be here."""
     device = jax.sharding.AbstractDevice(kind, 1, platform)
-    mesh = jax.sharding.AbstractMesh((devices,), ("data",), abstract_device=device)
+    mesh = jax.sharding.AbstractMesh(
+        (devices,),
+        ("data",),
+        axis_types=(jax.sharding.AxisType.Auto,),
+        abstract_device=device,
+    )
     return jax.sharding.use_abstract_mesh(mesh)
 
 
@@ -137,14 +142,14 @@ def test_linear_scan_falls_back_too(passed):
     """And with it Newton's method, whose Jacobians are matrices."""
     a = jax.ShapeDtypeStruct((5, 2), jnp.float32)
     matrix = jax.ShapeDtypeStruct((5, 2, 2), jnp.float32)
+    rnn = rnnjax.gru(2, schedule=rnnjax.Schedule(backend="newton"))
+    params = jax.eval_shape(rnn.init, jax.random.key(0), a)
     with traced_for("TPU v5 lite"):
         kernel = str(jax.make_jaxpr(linear_scan)(a, a))
         others = [
             str(jax.make_jaxpr(linear_scan)(matrix, a)),
             str(jax.make_jaxpr(linear_scan)(*[a.update(dtype=jnp.float64)] * 2)),
         ]
-        rnn = rnnjax.gru(2, schedule=rnnjax.Schedule(backend="newton"))
-        params = jax.eval_shape(rnn.init, jax.random.key(0), a)
 
         def loss(params, xs):
             return jnp.sum(rnn.unroll(params, None, xs)[1])
