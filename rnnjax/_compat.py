@@ -38,6 +38,7 @@ __all__ = [
     "reached_preemption",
     "replicated_sharding",
     "rows_sharding",
+    "scan_sizes",
     "same_type",
     "some_of",
     "target_device",
@@ -315,6 +316,17 @@ def inner_jaxprs(eqn: Any) -> list[Any]:
     """The jaxprs among the parameters of an equation, closed."""
     found = [v for v in eqn.params.values() if hasattr(v, "eqns")]
     return [v if hasattr(v, "consts") else ClosedJaxpr(v, ()) for v in found]
+
+
+def scan_sizes(params: Any) -> tuple[int, int]:
+    """How many constants and carried values a scan has; of its parameters.
+
+    Since jax 0.12 they are told by the structure ``ft_in``.
+    """
+    if "ft_in" in params:
+        consts, carry, _ = map(len, params["ft_in"].unpack())
+        return consts, carry
+    return params["num_consts"], params["num_carry"]
 
 
 def where_written(eqn: Any) -> str:
