@@ -115,16 +115,18 @@ def test_cells_are_named():
     assert "aot" not in MEASURED
 
 
-RESULTS = json.loads((ROOT / "benchmarks/results/aot-cpu-1-cores.json").read_text())
+@pytest.fixture(scope="module")
+def committed():
+    return json.loads((ROOT / "benchmarks/results/aot-cpu-1-cores.json").read_text())
 
 
-def test_the_committed_results_have_every_cell_backend_and_target():
+def test_the_committed_results_have_every_cell_backend_and_target(committed):
     """As `--all` plans them today; each row has numbers, or why there are none."""
-    assert RESULTS["settings"]["all"]
-    assert re.match(r"\d{4}-\d\d-\d\d", RESULTS["machine"]["date"])
+    assert committed["settings"]["all"]
+    assert re.match(r"\d{4}-\d\d-\d\d", committed["machine"]["date"])
     for package in ("jax", "libtpu", "jax-cuda12-pjrt"):
-        assert re.fullmatch(r"[\d.]+", RESULTS["machine"]["versions"][package])
-    found = {where(case["labels"]): case["rows"] for case in RESULTS["cases"]}
+        assert re.fullmatch(r"[\d.]+", committed["machine"]["versions"][package])
+    found = {where(case["labels"]): case["rows"] for case in committed["cases"]}
     planned = {where(plan.labels): plan.rows for plan in Aot(all=True)._plans()}
     assert found.keys() == planned.keys()
     for labels, rows in planned.items():
@@ -138,11 +140,11 @@ def test_the_committed_results_have_every_cell_backend_and_target():
 
 
 @pytest.mark.parametrize("shape", LENGTHS)
-def test_the_default_is_estimated_no_dearer_than_the_rest(shape):
+def test_the_default_is_estimated_no_dearer_than_the_rest(shape, committed):
     """In the committed results, of the LSTM at both lengths."""
     labels = {"cell": "lstm", "shape": shape, "target": COMPARED}
     labels["direction"] = "value_and_grad"
-    (rows,) = (c["rows"] for c in RESULTS["cases"] if c["labels"] == labels)
+    (rows,) = (c["rows"] for c in committed["cases"] if c["labels"] == labels)
     cycles = {row["name"]: row["cycles"] for row in rows}
     others = ("deferred", "hoisted", "product in the loop")
     assert cycles["default"] <= min(cycles[name] for name in others)
