@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command_line
-from benchmarks import _device_tests, _run
+from benchmarks import _compare, _device_tests, _run
 from benchmarks._compare import Case, where
+from benchmarks._problem import Work
 from benchmarks.suites import MEASURED, SUITES
 from benchmarks.suites.aot import COMPARED, LENGTHS, Aot
+from rnnjax.aot import PEAKS
 from rnnjax.kernels._device import PASSED
 
 ROOT = Path(__file__).parents[2]
@@ -148,6 +150,20 @@ def test_the_default_is_estimated_no_dearer_than_the_rest(shape, committed):
     cycles = {row["name"]: row["cycles"] for row in rows}
     others = ("deferred", "hoisted", "product in the loop")
     assert cycles["default"] <= min(cycles[name] for name in others)
+
+
+def test_rates_are_shares_of_the_published_peaks(monkeypatch):
+    device = {"device": "NVIDIA H100 80GB HBM3"}
+    monkeypatch.setattr("benchmarks._machine.describe", lambda: device)
+    peaks = PEAKS[device["device"]]
+    work = Work(flops=peaks.flops, bytes=peaks.bandwidth / 2, tokens=1000)
+    assert _compare._rates(work, 2.0) == {
+        "tokens_per_second": 500,
+        "flops_percent": pytest.approx(50),
+        "bandwidth_percent": pytest.approx(25),
+    }
+    device["device"] = "of which nothing is published"
+    assert _compare._rates(work, 2.0).keys() == {"tokens_per_second"}
 
 
 class TestRented:
