@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import sys
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ import rich.console
 import rich.markup
 
 from . import _machine, _report
-from ._compare import where
+from ._compare import Case, where
 from ._suite import Suite
 
 WIDTH = 170
@@ -33,10 +34,13 @@ def run(suite: Suite) -> dict[str, Any]:
     start = time.perf_counter()
     machine = _machine.describe()
     console.print(f"[bold]{suite.name}[/bold] on {machine['device']}")
-    cases = []
+    unfinished, cases = _unfinished(suite), []
     for case in suite.cases():
         cases.append(case)
         show(console, where(case.labels), _report.cells_of(case._asdict()))
+        # What took so long outlives whatever may stop the rest.
+        so_far = {"machine": machine, "cases": [case._asdict() for case in cases]}
+        _report.write_json(so_far, unfinished)
     summary = suite.summary(cases)
     result = {
         "suite": suite.name,
@@ -55,6 +59,7 @@ def run(suite: Suite) -> dict[str, Any]:
     for remark in summary.remarks:
         console.print(remark)
     path = write(suite, result)
+    unfinished.unlink(missing_ok=True)
     console.print(f"Written: {path} and its plot\n", soft_wrap=True)
     return result
 
@@ -67,10 +72,30 @@ def show(console, title: str, table) -> None:
 
 def write(suite: Suite, result: dict[str, Any]) -> Path:
     """``<suite>-<device>[-label].json`` and ``.png``; the path of the first."""
-    path = file(suite.output, suite.name, result["machine"], suite.label, suite.dry_run)
+    path = _path(suite)
     _report.write_json(result, path)
     _report.plot(result, path.with_suffix(".png"))
     return path
+
+
+def left_by_a_stopped_run(suite: Suite) -> list[Case]:
+    """The cases of a run that did not come to its end, if its versions were these."""
+    path = _unfinished(suite)
+    if not path.exists():
+        return []
+    found = json.loads(path.read_text())
+    if found["machine"]["versions"] != _machine.describe()["versions"]:
+        return []
+    return [Case(**case) for case in found["cases"]]
+
+
+def _unfinished(suite: Suite) -> Path:
+    return _path(suite).with_suffix(".unfinished.json")
+
+
+def _path(suite: Suite) -> Path:
+    machine = _machine.describe()
+    return file(suite.output, suite.name, machine, suite.label, suite.dry_run)
 
 
 def file(folder: Path, name: str, machine: dict, label: str, dry_run: bool) -> Path:
@@ -82,4 +107,4 @@ def file(folder: Path, name: str, machine: dict, label: str, dry_run: bool) -> P
 
 def _settings(suite: Suite) -> dict[str, Any]:
     fields = dataclasses.asdict(suite)
-    return {k: v for k, v in fields.items() if k not in ("output", "label")}
+    return {k: v for k, v in fields.items() if k not in ("output", "label", "resume")}

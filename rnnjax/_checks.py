@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import jax
@@ -237,3 +239,14 @@ def check_predictions(
         jnp.where(mask, array.astype(dtype), 0) for array in (predictions, targets)
     )
     return predictions, targets, mask
+
+
+@contextmanager
+def in_our_words(message: str, *theirs: str) -> Iterator[None]:
+    """An error of JAX that has one of these words in it becomes a TypeError of ours."""
+    try:
+        yield
+    except (NotImplementedError, TypeError) as error:
+        if not any(words in str(error) for words in theirs):
+            raise
+        raise TypeError(message) from error

@@ -38,6 +38,7 @@ __all__ = [
     "reached_preemption",
     "replicated_sharding",
     "rows_sharding",
+    "scan_sizes",
     "same_type",
     "some_of",
     "sync_global_devices",
@@ -48,6 +49,7 @@ __all__ = [
     "varying_like",
     "when",
     "where_written",
+    "whole_on_each_device",
     "without_constants",
     "without_dead_code",
     "zeros_of_type",
@@ -265,6 +267,13 @@ def one_device() -> bool:
     return jax.device_count() == 1
 
 
+def whole_on_each_device() -> bool:
+    """Whether what is traced is not split: for one device, or inside `shard_map`."""
+    types = jax.sharding.get_abstract_mesh().axis_types
+    manual = bool(types) and all(t == jax.sharding.AxisType.Manual for t in types)
+    return manual or one_device()
+
+
 def without_dead_code(jaxpr: Any) -> Any:
     """The inner jaxpr of a closed one, without what no output needs."""
     inner = jaxpr.jaxpr
@@ -318,6 +327,17 @@ def inner_jaxprs(eqn: Any) -> list[Any]:
     """The jaxprs among the parameters of an equation, closed."""
     found = [v for v in eqn.params.values() if hasattr(v, "eqns")]
     return [v if hasattr(v, "consts") else ClosedJaxpr(v, ()) for v in found]
+
+
+def scan_sizes(params: Any) -> tuple[int, int]:
+    """How many constants and carried values a scan has; of its parameters.
+
+    Since jax 0.12 they are told by the structure ``ft_in``.
+    """
+    if "ft_in" in params:
+        consts, carry, _ = map(len, params["ft_in"].unpack())
+        return consts, carry
+    return params["num_consts"], params["num_carry"]
 
 
 def where_written(eqn: Any) -> str:

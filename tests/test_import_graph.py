@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 CORE = [
     {"_compat", "_extras"},
     {"base"},
-    {"_checks", "_norm", "_by_hand"},
+    {"_checks", "_norm", "_by_hand", "_wide"},
     {"kernels"},
     {"initializers", "cells", "unroll"},
     {"combinators"},
@@ -30,7 +30,7 @@ CORE = [
 ]
 RANK = {part: rank for rank, row in enumerate(CORE) for part in row}
 # Private helpers that every part of the package may use.
-SHARED = ("rnnjax._checks", "rnnjax._compat", "rnnjax._extras")
+SHARED = ("rnnjax._checks", "rnnjax._compat", "rnnjax._extras", "rnnjax._wide")
 
 
 def module_name(path):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from rnnjax.aot import Report, compile_for
 from .. import _problem, _tasks, peers
 from .._compare import Case, where
 from .._problem import Shape
+from .._run import left_by_a_stopped_run
 from .._suite import Suite, Summary, row_of
 from .._tasks import Program
 from ..peers import _rnnjax
@@ -58,6 +59,17 @@ LAYERS: dict[str, tuple[Callable[..., rnnjax.RNN], Options]] = {
 }
 
 
+class _Plan(NamedTuple):
+    """A case before anything of it is compiled."""
+
+    labels: dict[str, Any]
+    rows: list[Callable[[], dict[str, Any]]]
+    reference: str
+
+    def case(self) -> Case:
+        return Case(self.labels, [row() for row in self.rows], self.reference)
+
+
 @dataclass(frozen=True)
 class Aot(Suite):
     """What compilers say of programs for devices that are not there; nothing is run.
@@ -83,6 +95,9 @@ class Aot(Suite):
     shape: str = LENGTHS[0]
     """The size T,B,D,H."""
 
+    resume: bool = False
+    """Go on where a run of the same versions was stopped."""
+
     name: ClassVar[str] = "aot"
 
     def __post_init__(self):
@@ -98,18 +113,24 @@ class Aot(Suite):
         return dataclasses.replace(self, shape="3,4,4,8", all=False)
 
     def cases(self) -> Iterator[Case]:
+        left = left_by_a_stopped_run(self) if self.resume else []
+        known = {where(case.labels): case for case in left}
+        for plan in self._plans():
+            yield known.get(where(plan.labels)) or plan.case()
+
+    def _plans(self) -> Iterator[_Plan]:
         if COMPARED in self.targets and not self.dry_run:
             for shape in LENGTHS:
                 if shape == self.shape and "lstm" in self.cells:
                     continue  # it comes below
-                yield self._case("lstm", COMPARED, shape, "value_and_grad")
+                yield self._plan("lstm", COMPARED, shape, "value_and_grad")
         for target in self.targets:
             for cell in LAYERS if self.all else self.cells:
                 for direction in self.directions:
-                    yield self._case(cell, target, self.shape, direction)
+                    yield self._plan(cell, target, self.shape, direction)
             yield self._data_parallel("lstm", target)
 
-    def _case(self, cell: str, target: str, shape: str, direction: str) -> Case:
+    def _plan(self, cell: str, target: str, shape: str, direction: str) -> _Plan:
         size = Shape.parse(shape)
         labels = {
             "cell": cell,
@@ -118,14 +139,14 @@ class Aot(Suite):
             "target": target,
         }
         rows = [
-            _row(name, make, _types(cell, size), direction, target)
+            partial(_row, name, make, _types(cell, size), direction, target)
             for name, make in _programs(cell, size).items()
             # The loops of the others are those of their gradient's forward pass.
             if direction == "value_and_grad" or name in (DEFAULT, "pallas")
         ]
-        return Case(labels, rows, DEFAULT)
+        return _Plan(labels, rows, DEFAULT)
 
-    def _data_parallel(self, cell: str, target: str) -> Case:
+    def _data_parallel(self, cell: str, target: str) -> _Plan:
         """The default schedule on one device and on four."""
         size = Shape.parse(self.shape)
         labels = {
@@ -139,12 +160,12 @@ class Aot(Suite):
             "mesh": {"data": DEVICES},
             "specs": (PartitionSpec(), PartitionSpec(None, "data")),
         }
-        make = _programs(cell, size)[DEFAULT]
+        given = _programs(cell, size)[DEFAULT], _types(cell, size)
         rows = [
-            _row(name, make, _types(cell, size), "value_and_grad", target, **place)
+            partial(_row, name, *given, "value_and_grad", target, **place)
             for name, place in ((ONE, {}), (f"{DEVICES} devices", split))
         ]
-        return Case(labels, rows, ONE)
+        return _Plan(labels, rows, ONE)
 
     def summary(self, cases: list[Case]) -> Summary:
         rows, remarks = [], []
@@ -202,8 +223,9 @@ def _row(name, make, args, direction: str, target: str, **place) -> dict[str, An
         forward = direction == "forward"
         f = program.unroll if forward else _tasks.gradient_of(program)
         report = compile_for(f, args, target, **place).report
-    except (ModuleNotFoundError, NotImplementedError, ValueError) as refusal:
-        return {"name": name, "note": str(refusal).splitlines()[0]}
+    except Exception as error:  # of any kind: one row of hundreds
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        return {"name": name, "note": said}
     seconds = time.perf_counter() - start
     return {"name": name, "compile_seconds": seconds} | _numbers(report)
 

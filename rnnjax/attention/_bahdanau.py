@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from rnnjax import initializers
 from rnnjax._checks import positive
+from rnnjax._wide import product
 from rnnjax.attention._attention import Attention
 from rnnjax.attention._memory import Memory, affine, check_query
 from rnnjax.attention._softmax import context_of, masked_softmax
@@ -101,4 +102,5 @@ def additive_scores(
         inside += jnp.einsum(
             "...s,a->...sa", coverage.astype(inside.dtype), of_coverage
         )
-    return jnp.tanh(inside) @ params["score"].astype(inside.dtype)
+    scores = product(jnp.tanh(inside), params["score"].astype(inside.dtype))
+    return scores.astype(inside.dtype)

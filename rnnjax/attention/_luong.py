@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from rnnjax import initializers
 from rnnjax._checks import positive
+from rnnjax._wide import contract, product
 from rnnjax.attention._attention import Attention
 from rnnjax.attention._bahdanau import additive_params, additive_scores
 from rnnjax.attention._memory import Memory, affine, check_query
@@ -108,7 +109,7 @@ def luong(
             scores = additive_scores(params, memory, query)
         else:
             q = check_query(query, memory)
-            scores = jnp.einsum("...sk,...k->...s", memory.keys, q)
+            scores = contract("...sk,...k->...s", memory.keys, q)
         if window is None:
             weights = masked_softmax(scores, memory.mask)
         else:
@@ -123,7 +124,8 @@ def local_weights(
 ) -> Array:
     """Weights around the place that the query asks for, ``[*batch, S]``."""
     hidden = jnp.tanh(affine({"kernel": params["kernel"]}, check_query(query, memory)))
-    where = jax.nn.sigmoid(hidden @ params["score"].astype(hidden.dtype))
+    score = product(hidden, params["score"].astype(hidden.dtype))
+    where = jax.nn.sigmoid(score.astype(hidden.dtype))
     mask = jnp.ones(scores.shape, bool) if memory.mask is None else memory.mask
     where = jnp.sum(mask, axis=-1).astype(where.dtype) * where
     positions = jnp.arange(scores.shape[-1], dtype=scores.dtype)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 
 from rnnjax._checks import check_flags, describe, mask_of_lengths
+from rnnjax._wide import add_bias, product
 from rnnjax.base import Array, Params
 
 
@@ -85,10 +86,7 @@ def affine(params: Params | None, x: Array) -> Array:
             f"attention: expected {kernel.shape[0]} features on the last axis, as at "
             f"init, got {describe(x)}."
         )
-    y = x @ kernel
-    if "bias" in params:
-        y = y + jnp.broadcast_to(params["bias"].astype(y.dtype), y.shape)
-    return y
+    return add_bias(product(x, kernel), params.get("bias")).astype(x.dtype)
 
 
 def check_query(query: Any, memory: Memory) -> Array:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from rnnjax import initializers
 from rnnjax._checks import positive
+from rnnjax._wide import contract
 from rnnjax.attention._attention import Attention
 from rnnjax.attention._memory import Memory, affine, check_query
 from rnnjax.attention._softmax import context_of, masked_softmax
@@ -47,7 +48,7 @@ def scaled_dot_product(query: Array, memory: Memory) -> tuple[Array, Array]:
         raise ValueError(
             f"query: expected the size of the keys, {size}, got {query.shape[-1]}."
         )
-    scores = jnp.einsum("...sk,...k->...s", memory.keys, query / math.sqrt(size))
+    scores = contract("...sk,...k->...s", memory.keys, query / math.sqrt(size))
     weights = masked_softmax(scores, memory.mask)
     return context_of(weights, memory.values), weights
 

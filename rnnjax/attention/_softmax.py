@@ -5,6 +5,7 @@ from __future__ import annotations
 import jax.numpy as jnp
 from jax import lax
 
+from rnnjax._wide import contract
 from rnnjax.base import Array
 
 
@@ -40,4 +41,4 @@ def masked_softmax(scores: Array, mask: Array | None = None) -> Array:
 
 def context_of(weights: Array, values: Array) -> Array:
     """``c = sum_s a_s v_s``: ``[..., S]`` and ``[..., S, V]`` to ``[..., V]``."""
-    return jnp.einsum("...s,...sv->...v", weights, values)
+    return contract("...s,...sv->...v", weights, values)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from rnnjax import initializers
 from rnnjax._checks import check_features, check_recurrent
 from rnnjax._norm import normalise_groups
+from rnnjax._wide import add_bias, product
 from rnnjax.base import Array, Params
 from rnnjax.initializers import Initializer, gate_kernels
 
@@ -58,20 +59,20 @@ def recurrent_params(
     return params
 
 
-def add_bias(z: Array, bias: Array | None) -> Array:
-    """``z + bias`` over the leading axes of ``z``; no bias for None."""
-    return z if bias is None else z + jnp.broadcast_to(bias.astype(z.dtype), z.shape)
-
-
 def project(
     params: Params, x: Array, dtype: Any, norm_sizes: tuple[int, ...] | None = None
 ) -> Array:
     """``x W + b`` in ``dtype``, ``x W`` normalised in groups of ``norm_sizes``."""
     check_features("x (one step of xs)", x, params["kernel"].shape[0])
-    u = x.astype(dtype) @ params["kernel"].astype(dtype)
+    u = product(x.astype(dtype), params["kernel"].astype(dtype))
     if norm_sizes is not None:
         u = normalise_groups(u, params["scale"], norm_sizes)
-    return add_bias(u, params.get("bias"))
+    return add_bias(u, params.get("bias")).astype(dtype)
+
+
+def recurrent_product(w: Params, h: Array, dtype: Any) -> Array:
+    """``h W`` of ``h`` as `masked`, wide."""
+    return product(masked(w, h), w["kernel"].astype(dtype))
 
 
 def masked(w: Params, h: Array) -> Array:
@@ -90,11 +91,6 @@ def masked(w: Params, h: Array) -> Array:
 def zeros_carry(batch_shape: tuple[int, ...], hidden_size: int, dtype: Any) -> Array:
     """Zeros ``[*batch, H]``."""
     return jnp.zeros((*batch_shape, hidden_size), dtype)
-
-
-def wide(dtype: Any) -> Any:
-    """The type of carries that accumulate: float32 at least."""
-    return dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32
 
 
 DEFAULT_KERNEL = initializers.glorot_uniform()

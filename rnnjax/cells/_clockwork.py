@@ -11,6 +11,7 @@ import numpy as np
 
 from rnnjax import initializers
 from rnnjax._checks import positive
+from rnnjax._wide import product, wide_sum
 from rnnjax.base import Array, Cell
 from rnnjax.cells import _affine as affine
 from rnnjax.initializers import Initializer
@@ -132,7 +133,7 @@ def clockwork(
 
     def recur(w, carry, u):
         kernel = jnp.where(receives, w["kernel"].astype(dtype), 0)
-        new = activation(u + affine.masked(w, carry.h) @ kernel)
+        new = activation(wide_sum(u, product(affine.masked(w, carry.h), kernel)))
         time = carry.t[..., None]
         ticks = time % period.reshape((1,) * carry.t.ndim + (-1,)) == 0
         h = select(ticks, new, carry.h)

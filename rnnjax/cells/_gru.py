@@ -11,6 +11,7 @@ from rnnjax import initializers
 from rnnjax._by_hand import HandSchedule, schedule_by_hand
 from rnnjax._checks import positive
 from rnnjax._norm import normalise, normalise_groups
+from rnnjax._wide import add_bias, product, wide_sum
 from rnnjax.base import Cell
 from rnnjax.cells import _affine as affine
 from rnnjax.initializers import Initializer
@@ -108,24 +109,25 @@ def gru(
 
     def recur_before(w, h, u):
         kernel = w["kernel"].astype(dtype)
-        zr = affine.masked(w, h) @ kernel[:, : 2 * hidden_size]
+        zr = product(affine.masked(w, h), kernel[:, : 2 * hidden_size])
         if norm:
             zr = normalise(zr, w["scale"][: 2 * hidden_size])
-        z, r = jnp.split(jax.nn.sigmoid(u[..., : 2 * hidden_size] + zr), 2, -1)
-        n = (r * affine.masked(w, h)) @ kernel[:, 2 * hidden_size :]
+        zr = jax.nn.sigmoid(wide_sum(u[..., : 2 * hidden_size], zr))
+        z, r = jnp.split(zr, 2, -1)
+        n = product(r * affine.masked(w, h), kernel[:, 2 * hidden_size :])
         if norm:
             n = normalise(n, w["scale"][2 * hidden_size :])
-        n = jnp.tanh(u[..., 2 * hidden_size :] + n)
+        n = jnp.tanh(wide_sum(u[..., 2 * hidden_size :], n))
         h = (1 - z) * h + z * n
         return h, h
 
     def recur_after(w, h, u):
-        product = affine.masked(w, h) @ w["kernel"].astype(dtype)
+        seen = affine.recurrent_product(w, h, dtype)
         if norm:
-            product = normalise_groups(product, w["scale"], norm)
-        product = affine.add_bias(product, w.get("bias"))
+            seen = normalise_groups(seen, w["scale"], norm)
+        seen = add_bias(seen, w.get("bias")).astype(dtype)
         u_z, u_r, u_n = jnp.split(u, 3, -1)
-        z, r, n = jnp.split(product, 3, -1)
+        z, r, n = jnp.split(seen, 3, -1)
         z, r = jax.nn.sigmoid(u_z + z), jax.nn.sigmoid(u_r + r)
         n = jnp.tanh(u_n + r * n)
         h = (1 - z) * h + z * n

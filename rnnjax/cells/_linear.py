@@ -16,6 +16,7 @@ from jax import lax
 
 from rnnjax import initializers
 from rnnjax._checks import positive
+from rnnjax._wide import product, wide_type
 from rnnjax.base import Array, Cell
 from rnnjax.cells import _affine as affine
 from rnnjax.initializers import Initializer
@@ -78,7 +79,7 @@ def lru(
             f"a full turn, 2 pi."
         )
     dtype = dtype or param_dtype
-    wide = affine.wide(dtype)
+    wide = wide_type(dtype)
 
     def init(key, x):
         features = x.shape[-1]
@@ -118,8 +119,9 @@ def lru(
     def readout(params, y, x, u):
         del u
         y = jnp.concatenate([y.real, y.imag], -1).astype(dtype)
-        skip = _per_unit(params["output"]["skip"].astype(dtype), x)
-        return y @ params["output"]["kernel"].astype(dtype) + skip * x.astype(dtype)
+        y = product(y, params["output"]["kernel"].astype(dtype))
+        skip = _per_unit(params["output"]["skip"].astype(wide), x)
+        return (y + skip * x.astype(wide)).astype(dtype)
 
     return Cell(init, initial_carry, project, _recur(linear), readout, linear)
 
@@ -179,7 +181,7 @@ def rg_lru(
     hidden_size = positive("hidden_size", hidden_size)
     _check_range("rg_lru", "decay", min_decay, max_decay)
     dtype = dtype or param_dtype
-    wide = affine.wide(dtype)
+    wide = wide_type(dtype)
 
     def init(key, x):
         input_key, decay_key = jax.random.split(key)
@@ -260,7 +262,7 @@ def min_gru(
     """
     hidden_size = positive("hidden_size", hidden_size)
     dtype = dtype or param_dtype
-    wide = affine.wide(dtype)
+    wide = wide_type(dtype)
 
     def init(key, x):
         return {
@@ -301,7 +303,7 @@ def _gated(init, initial_carry, project, dtype: Any) -> Cell:
         del params, x, u
         return y.astype(dtype)
 
-    narrow = readout if affine.wide(dtype) != dtype else None
+    narrow = readout if wide_type(dtype) != dtype else None
     return Cell(init, initial_carry, project, _recur(linear), narrow, linear)
 
 

@@ -11,6 +11,7 @@ from rnnjax import initializers
 from rnnjax._by_hand import HandSchedule, schedule_by_hand
 from rnnjax._checks import positive
 from rnnjax._norm import normalise
+from rnnjax._wide import add_bias, wide_sum, wide_type
 from rnnjax.base import Array, Cell
 from rnnjax.cells import _affine as affine
 from rnnjax.initializers import Initializer
@@ -111,7 +112,7 @@ def lstm(
         del params
         return LSTMCarry(
             affine.zeros_carry(batch_shape, hidden_size, dtype),
-            affine.zeros_carry(batch_shape, hidden_size, affine.wide(dtype)),
+            affine.zeros_carry(batch_shape, hidden_size, wide_type(dtype)),
         )
 
     def project(params, x, key=None):
@@ -119,14 +120,14 @@ def lstm(
         return affine.project(params["input"], x, dtype, norm)
 
     def recur(w, carry, u):
-        product = affine.masked(w, carry.h) @ w["kernel"].astype(dtype)
+        product = affine.recurrent_product(w, carry.h, dtype)
         if norm:
             product = normalise(product, w["scale"])
-        i, f, g, o = jnp.split(u + product, 4, axis=-1)
+        i, f, g, o = jnp.split(wide_sum(u, product), 4, axis=-1)
         c = jax.nn.sigmoid(f) * carry.c + jax.nn.sigmoid(i) * jnp.tanh(g)
         seen = c
         if norm:
-            seen = affine.add_bias(normalise(c, w["cell_scale"]), w["cell_bias"])
+            seen = add_bias(normalise(c, w["cell_scale"]), w["cell_bias"])
         h = (jax.nn.sigmoid(o) * jnp.tanh(seen)).astype(dtype)
         return LSTMCarry(h, c), h
 

@@ -12,6 +12,7 @@ from rnnjax import initializers
 from rnnjax._by_hand import HandSchedule, schedule_by_hand
 from rnnjax._checks import positive
 from rnnjax._norm import normalise
+from rnnjax._wide import wide_sum
 from rnnjax.base import Array, Cell
 from rnnjax.cells import _affine as affine
 from rnnjax.initializers import Initializer
@@ -96,10 +97,10 @@ def simple(
         return affine.project(params["input"], x, dtype, norm)
 
     def recur(w, h, u):
-        product = affine.masked(w, h) @ w["kernel"].astype(dtype)
+        product = affine.recurrent_product(w, h, dtype)
         if norm:
             product = normalise(product, w["scale"])
-        h = activation(u + product)
+        h = activation(wide_sum(u, product))
         return h, h
 
     if activation in _SLOPES and not norm:

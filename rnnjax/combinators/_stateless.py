@@ -21,6 +21,7 @@ from rnnjax._checks import (
 )
 from rnnjax._compat import is_concrete, rows_sharding
 from rnnjax._norm import normalise
+from rnnjax._wide import add_bias, product
 from rnnjax.base import RNN, Array, Explanation, Params, StepKey, StepKeys, step_keys
 from rnnjax.combinators._shapes import explained
 from rnnjax.initializers import Initializer
@@ -139,9 +140,8 @@ def dense(
     def apply(params, x, key):
         del key
         check_features("x (one step of xs)", x, params["kernel"].shape[0])
-        y = x.astype(dtype) @ params["kernel"].astype(dtype)
-        if use_bias:
-            y = y + jnp.broadcast_to(params["bias"].astype(dtype), y.shape)
+        y = product(x.astype(dtype), params["kernel"].astype(dtype))
+        y = add_bias(y, params.get("bias")).astype(dtype)
         return y if activation is None else activation(y)
 
     return stateless("dense", init, apply)
@@ -255,7 +255,7 @@ def attend(params: Params, x: Array) -> Array:
     EACL 2017.
     """
     check_features("x", x, params["table"].shape[1])
-    return x @ params["table"].astype(x.dtype).T
+    return product(x, params["table"].astype(x.dtype).T).astype(x.dtype)
 
 
 def dropout(rate: float, *, variational: bool = False) -> RNN:
@@ -336,6 +336,6 @@ def norm(*, eps: float = 1e-6, param_dtype: Any = jnp.float32) -> RNN:
         del key
         check_features("x (one step of xs)", x, params["scale"].shape[0])
         normal = normalise(x, params["scale"], eps)
-        return normal + jnp.broadcast_to(params["bias"].astype(x.dtype), x.shape)
+        return add_bias(normal, params["bias"])
 
     return stateless("norm", init, apply)

@@ -46,7 +46,7 @@ def how_kernels_run(hand: HandSchedule | None, first: Carry, length: int) -> Run
         obstacle = f"the kernels know {sorted(known)} and not {sorted(dtypes - known)}"
     if obstacle:
         return Runs(obstacle=obstacle)
-    how = "asked for; interpreted, slowly; " if interpreted() else "asked for; "
+    how = "interpreted, slowly; " if interpreted() else ""
     if hand is None:
         return Runs(how=f"{how}the cell is linear in its carry")
     cut = plan(hand, first, length)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from rnnjax._compat import target_device
+from rnnjax._compat import target_device, whole_on_each_device
 
 PASSED: frozenset[str] = frozenset()
 """Kinds of devices on which the kernels' tests have passed, on record in
@@ -60,6 +60,8 @@ def why_not_here() -> str:
 def why_not_by_itself() -> str:
     """What keeps "auto" from taking a kernel on a TPU; "" for nothing."""
     _, kind = target_device()
-    if kind in PASSED:
-        return ""
-    return f"no passed run of the kernels on a {kind} is on record"
+    if kind not in PASSED:
+        return f"no passed run of the kernels on a {kind} is on record"
+    if not whole_on_each_device():
+        return "XLA splits no kernel over devices (inside jax.shard_map it need not)"
+    return ""

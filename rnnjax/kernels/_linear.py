@@ -40,11 +40,7 @@ def linear_kernel(
     Raises:
       ValueError: no TPU; matrices; another dtype.
     """
-    obstacle = why_not_here()
-    if a.ndim > b.ndim:
-        obstacle = f"a has matrices, {describe(a)}, and the kernel is for diagonal a"
-    if b.dtype.name not in _DTYPES:
-        obstacle = f"the kernel knows {', '.join(_DTYPES)} and not {b.dtype}"
+    obstacle = why_not_linear_kernel(a, b)
     if obstacle:
         raise ValueError(
             f"backend='pallas': expected a recurrence that the kernel can run, but "
@@ -64,6 +60,15 @@ def linear_kernel(
     ys = _run(grid, transpose, *parts)
     y = ys[0] if len(ys) == 1 else lax.complex(*ys)
     return y.reshape(len(b), -1)[:, :numbers].reshape(b.shape)
+
+
+def why_not_linear_kernel(a: Any, b: Any) -> str:
+    """What keeps the kernel from running such operands here; "" for nothing."""
+    if a.ndim > b.ndim:
+        return f"a has matrices, {describe(a)}, and the kernel is for diagonal a"
+    if b.dtype.name not in _DTYPES:
+        return f"the kernel knows {', '.join(_DTYPES)} and not {b.dtype}"
+    return why_not_here()
 
 
 def _in_rows(x: Array, rows: int) -> Array:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax._by_hand import HandSchedule
+from rnnjax._checks import in_our_words
 from rnnjax._compat import varying_like
 from rnnjax.base import Array, Carry, Params
 from rnnjax.kernels._backward import Cotangents, backward
@@ -24,8 +25,7 @@ from rnnjax.kernels._products import Form, contract, product_precision
 FIRST_REVERSE_ONLY = (
     "Schedule(backend='pallas'): expected a first derivative in reverse mode, of "
     "jax.grad or jax.vjp, the only one that the kernels have; got forward mode "
-    "(jax.jvp, jax.jacfwd) or a second derivative. Leave backend at 'auto', or take "
-    "'scan'."
+    "(jax.jvp, jax.jacfwd) or a second derivative. Take backend 'scan'."
 )
 
 
@@ -62,12 +62,8 @@ def kernel_scan(
     if isinstance(cut, str):
         raise ValueError(f"hand: expected a recurrence that fits, but {cut}.")
     form = Form(hand, cut.tiles, cut.side, reverse, product_precision())
-    try:
+    with in_our_words(FIRST_REVERSE_ONLY, "custom_vjp"):
         return recurrence(form, w, carry, first, u, resets, mask)
-    except TypeError as error:
-        if "custom_vjp" not in str(error):
-            raise
-        raise TypeError(FIRST_REVERSE_ONLY) from error
 
 
 def recurrence(

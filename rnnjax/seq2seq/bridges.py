@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from rnnjax import initializers
+from rnnjax._wide import add_bias, product
 from rnnjax.attention import AttentionCarry
 from rnnjax.base import Array, Carry, Params, PyTree
 from rnnjax.initializers import Initializer
@@ -116,7 +117,8 @@ def dense(
         leaves = []
         for i, leaf in enumerate(_floats(_recurrent(carry))):
             weights = params[str(i)]
-            z = e @ weights["kernel"].astype(e.dtype) + weights["bias"].astype(e.dtype)
+            z = product(e, weights["kernel"].astype(e.dtype))
+            z = add_bias(z, weights["bias"]).astype(e.dtype)
             leaves.append(activation(z).reshape(leaf.shape))
         return _with_leaves(carry, leaves)
 

@@ -12,6 +12,7 @@ from jax.sharding import Mesh, PartitionSpec
 import rnnjax
 from rnnjax._checks import as_arrays, batch_shape_of, check_flags, positive
 from rnnjax._compat import varying
+from rnnjax._wide import product
 from rnnjax.base import RNN, Array, Cell, Explanation, Params, Schedule
 from rnnjax.sharding._inputs import given_carry, placed, rows_of, sequence_inputs
 from rnnjax.sharding._mesh import axis_size, check_divides
@@ -186,8 +187,14 @@ class _Kernel:
         return _Kernel(self.columns[index], self.axis)
 
     def __rmatmul__(self, h: Array) -> Array:
-        whole = lax.all_gather(h, self.axis, axis=h.ndim - 1, tiled=True)
-        return whole @ self.columns
+        return self._gathered(h) @ self.columns
+
+    def wide_product(self, h: Array) -> Array:
+        """What `product` makes of it."""
+        return product(self._gathered(h), self.columns)
+
+    def _gathered(self, h: Array) -> Array:
+        return lax.all_gather(h, self.axis, axis=h.ndim - 1, tiled=True)
 
 
 def _gathering(cell: Cell, axis: str) -> Cell:

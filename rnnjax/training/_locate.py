@@ -9,7 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rnnjax._compat import bind, inner_jaxprs, is_variable, jaxpr_as_fun, where_written
+from rnnjax._compat import (
+    bind,
+    inner_jaxprs,
+    is_variable,
+    jaxpr_as_fun,
+    scan_sizes,
+    where_written,
+)
 from rnnjax.base import Array, Carry, Params, PyTree
 from rnnjax.training._step import Loss
 
@@ -109,8 +116,8 @@ def _descend(eqn: Any, given: list[Any], loops: tuple[str, ...]) -> None:
 
 
 def _descend_scan(params: Any, given: list[Any], loops: tuple[str, ...]) -> None:
-    first = params["num_consts"]
-    last = first + params["num_carry"]
+    first, carried = scan_sizes(params)
+    last = first + carried
     consts, carry, xs = given[:first], given[first:last], given[last:]
     length = params["length"]
     times = range(length)

@@ -8,16 +8,24 @@ inside a program that is for several platforms.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from rnnjax._by_hand import hand_schedule, projects_by_hand
-from rnnjax._checks import check_features, check_recurrent
+from rnnjax._checks import check_features, check_recurrent, in_our_words
 from rnnjax._compat import cudnn_lstm
 from rnnjax.base import Array, Carry, Cell, Params, Schedule
 from rnnjax.unroll._masking import select, zero_where_masked
+
+_NOT_IN_JAX = (
+    "Schedule(backend='cudnn'): expected at most a first derivative in reverse mode, "
+    "of jax.grad or jax.vjp, which is all that JAX has for cuDNN; got forward mode "
+    "(jax.jvp, jax.jacfwd), a second derivative, or jax.vmap. Leave backend at 'auto', "
+    "or take 'scan'."
+)
 
 
 def why_not_cudnn(schedule: Schedule, cell: Cell, weights: Params, first: Carry) -> str:
@@ -68,12 +76,19 @@ def pack(params: Params) -> Array:
 
 
 def cudnn_scan(
-    params: Params, carry: Carry, xs: Array, mask: Array | None, *, reverse: bool
+    params: Params,
+    carry: Carry,
+    xs: Array,
+    mask: Array | None,
+    *,
+    reverse: bool,
+    in_front: bool,
 ) -> tuple[Carry, Array]:
     """A sequence through cuDNN.
 
     It runs the first steps of every row. So the valid steps are brought to the front in
-    the order of processing, and their outputs to where they belong.
+    the order of processing, where they are not there, and their outputs to where they
+    belong.
 
     Args:
       params: of the layer.
@@ -81,6 +96,7 @@ def cudnn_scan(
       xs: ``[T, *batch, F]``.
       mask: bool ``[T, *batch]`` or None.
       reverse: from the last step to the first.
+      in_front: no valid step of a row comes after a masked one.
 
     Returns:
       The last carry, and ``hs [T, *batch, H]``, zero where masked.
@@ -94,30 +110,46 @@ def cudnn_scan(
     if not steps or not leaves[0].size:
         return carry, jnp.zeros((steps, *batch, hidden), dtype)
     rows = xs.reshape(steps, -1, features)
-    valid = jnp.ones(rows.shape[:2], bool)
-    if mask is not None:
-        valid = mask.reshape(rows.shape[:2])
-    t = jnp.arange(steps)[:, None]
-    order = jnp.argsort(jnp.where(valid, -t if reverse else t, steps), 0)
-    lengths = valid.sum(0, dtype=jnp.int32)
+    valid = None if mask is None else mask.reshape(rows.shape[:2])
+    lengths = jnp.full(rows.shape[1], steps, jnp.int32)
+    if valid is not None:
+        lengths = valid.sum(0, dtype=jnp.int32)
+    arrange, restore = _arrangement(valid, reverse=reverse, in_front=in_front)
     h, c = (leaf.reshape(1, -1, hidden) for leaf in leaves)
-    ys, h_n, c_n = cudnn_lstm(
-        _in_order(rows, order).swapaxes(0, 1),
-        h,
-        c,
-        pack(params),
-        # A length of 0 brings it down: such a row runs one step that nobody reads.
-        jnp.maximum(lengths, 1),
-        input_size=features,
-        hidden_size=hidden,
-    )
-    last = select(lengths > 0, (h_n[0], c_n[0]), (h[0], c[0]))
-    hs = _in_order(ys.swapaxes(0, 1), jnp.argsort(order, 0))
-    hs = zero_where_masked(valid, hs).reshape(steps, *batch, hidden)
+    with in_our_words(_NOT_IN_JAX, "custom_vjp", "Differentiation rule", "Batching"):
+        ys, h_n, c_n = cudnn_lstm(
+            arrange(rows).swapaxes(0, 1),
+            h,
+            c,
+            pack(params),
+            # A length of 0 brings it down: such a row runs one step that nobody reads.
+            jnp.maximum(lengths, 1),
+            input_size=features,
+            hidden_size=hidden,
+        )
+    last = h_n[0], c_n[0]
+    if valid is not None:
+        last = select(lengths > 0, last, (h[0], c[0]))
+    hs = zero_where_masked(valid, restore(ys.swapaxes(0, 1)))
     last = [a.reshape(leaf.shape) for a, leaf in zip(last, leaves, strict=True)]
-    return structure.unflatten(last), hs
+    return structure.unflatten(last), hs.reshape(steps, *batch, hidden)
 
 
-def _in_order(a: Array, order: Array) -> Array:
-    """Row by row, the steps ``[T, B, ...]`` in that order ``[T, B]``."""
-    return jnp.take_along_axis(a, order[:, :, None], axis=0)
+_Order = Callable[[Array], Array]
+
+
+def _arrangement(
+    valid: Array | None, *, reverse: bool, in_front: bool
+) -> tuple[_Order, _Order]:
+    """Two functions of ``[T, B, ...]``: valid steps to the front, and back again."""
+    if valid is None and reverse:
+        return lambda a: jnp.flip(a, 0), lambda a: jnp.flip(a, 0)
+    if valid is None or (in_front and not reverse):
+        return lambda a: a, lambda a: a
+    t = jnp.arange(len(valid))[:, None]
+    order = jnp.argsort(jnp.where(valid, -t if reverse else t, len(valid)), 0)
+
+    def by(order):
+        return lambda a: jnp.take_along_axis(a, order[:, :, None], axis=0)
+
+    return by(order), by(jnp.argsort(order, 0))

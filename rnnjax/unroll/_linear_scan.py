@@ -10,7 +10,7 @@ alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from rnnjax._checks import check_flags, describe
 from rnnjax._compat import like_type, target_device
 from rnnjax.base import LINEAR_BACKENDS, Array, Shape
 from rnnjax.kernels._device import why_not_by_itself
-from rnnjax.kernels._linear import linear_kernel
+from rnnjax.kernels._linear import linear_kernel, why_not_linear_kernel
 from rnnjax.unroll._linear_backends import (
     associative,
     before,
@@ -87,24 +87,30 @@ def linear_scan(
     Reference: Blelloch, "Prefix Sums and Their Applications", 1990; Martin and Cundy,
     "Parallelizing Linear Recurrent Neural Nets Over Sequence Length", ICLR 2018.
     """
-    solve = BACKENDS.get(choose_backend()[0] if backend == "auto" else backend)
-    if solve is None:
+    if backend not in ("auto", *BACKENDS):
         raise ValueError(
             f"backend: expected 'auto' or one of {tuple(BACKENDS)}, got {backend!r}."
         )
     a, b, h0 = _as_operands(a, b, h0)
+    if backend == "auto":
+        backend, _ = choose_backend(lambda: [(a, b)])
     if resets is not None:
         lead = b.shape[: jnp.ndim(resets)]
         resets = check_flags("resets", resets, lead)
         a = select(resets, jnp.zeros((1,) * a.ndim, a.dtype), a)
     if not len(b):
         return h0, b
-    hs = _recurrence(solve, reverse, a, b, h0)
+    hs = _recurrence(BACKENDS[backend], reverse, a, b, h0)
     return hs[0 if reverse else -1], hs
 
 
-def choose_backend() -> tuple[str, str]:
+def choose_backend(
+    operands: Callable[[], Iterable[tuple[Any, Any]]],
+) -> tuple[str, str]:
     """What "auto" stands for on this device, and why.
+
+    ``operands`` returns the ``a`` and ``b`` of each recurrence, arrays or their types;
+    it is asked only where a kernel may be taken.
 
     Measured on 2 cores, T from 1024 to 131072 and 1 to 4096 channels: a step of the
     loop costs 10 ns to 1 us there, and the loop moves the fewest bytes, so that no
@@ -118,6 +124,9 @@ def choose_backend() -> tuple[str, str]:
     if target_device()[0] != "tpu":
         return "associative", fewest
     no_kernel = why_not_by_itself()
+    if not no_kernel:
+        obstacles = (why_not_linear_kernel(a, b) for a, b in operands())
+        no_kernel = next(filter(None, obstacles), "")
     if no_kernel:
         return "associative", f"{fewest}; {no_kernel}"
     return "pallas", "one kernel, which moves the fewest bytes"

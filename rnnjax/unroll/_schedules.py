@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -11,7 +13,7 @@ import numpy as np
 
 from rnnjax._by_hand import hand_schedule
 from rnnjax._compat import one_device, target_device
-from rnnjax.base import LINEAR_BACKENDS, Carry, Cell, Params, Schedule
+from rnnjax.base import LINEAR_BACKENDS, Carry, Cell, Params, PyTree, Schedule
 from rnnjax.kernels._choice import how_kernels_run, why_not_by_itself
 from rnnjax.unroll._cudnn import why_not_cudnn
 from rnnjax.unroll._fused import KEYS
@@ -60,7 +62,12 @@ class Choice(NamedTuple):
 
 
 def choose(
-    schedule: Schedule, cell: Cell, weights: Params, first: Carry, length: int
+    schedule: Schedule,
+    cell: Cell,
+    weights: Params,
+    first: Carry,
+    length: int,
+    u: Callable[[], PyTree],
 ) -> Choice:
     """Resolves every "auto" of a schedule.
 
@@ -70,11 +77,12 @@ def choose(
       weights: what is constant over the sequence, mostly ``params["recurrent"]``.
       first: the initial carry of the batch.
       length: number of steps.
+      u: returns the types of the projected input of one step.
 
     Raises:
       ValueError: a backend was asked for that cannot run here.
     """
-    backend, why = _backend(schedule, cell, weights, first, length)
+    backend, why = _backend(schedule, cell, weights, first, length, u)
     reasons = [f"backend {backend}: {why}"]
     if backend == "fused":
         gradient, why = "deferred", "part of the hand-written schedule"
@@ -98,16 +106,22 @@ def choose(
     if schedule.gradient == "auto" and (backend, remat) == ("scan", "none"):
         remat, why = _remat(weights, _rows(first))
     reasons += [f"input products: hoisted, {hoisted}", f"remat {remat}{why}"]
+    platform, _ = target_device()
+    if platform != "cpu" and "auto" in (schedule.gradient, schedule.backend):
+        reasons.append(
+            f"auto rests on estimates of compilers alone: nothing was measured on a "
+            f"{platform}"
+        )
     return Choice(Schedule(gradient, backend, remat), block, tuple(reasons))
 
 
-def _backend(schedule, cell, weights, first, length) -> tuple[str, str]:
+def _backend(schedule, cell, weights, first, length, u) -> tuple[str, str]:
     if schedule.backend == "pallas":
-        return _kernels(schedule, cell, weights, first, length)
+        return _kernels(schedule, cell, weights, first, length, u)
     if schedule.backend in LINEAR_BACKENDS or (
         schedule.backend == "auto" and cell.linear is not None
     ):
-        return _linear_backend(schedule, cell)
+        return _linear_backend(schedule, cell, weights, u)
     if schedule.backend == "newton":
         return "newton", _newton(schedule, first)
     if schedule.backend == "cudnn":
@@ -121,15 +135,16 @@ def _backend(schedule, cell, weights, first, length) -> tuple[str, str]:
         )
     if schedule.backend != "auto":
         return schedule.backend, "asked for"
+    platform, kind = target_device()
+    if platform == "tpu":
+        no_kernel, how = _kernels_by_themselves(schedule, cell, weights, first, length)
+        if not no_kernel:
+            return "pallas", f"a passed run on a {kind} is on record; {how}"
+        if obstacle:
+            return "scan", "; ".join(dict.fromkeys((obstacle, no_kernel)))
+        return _estimated(first), f"{_ESTIMATED}; {no_kernel}"
     if obstacle:
         return "scan", obstacle
-    platform, _ = target_device()
-    if platform == "tpu" and not why_not_by_itself():
-        kernels = how_kernels_run(hand_schedule(cell), first, length)
-        if not (kernels.obstacle or kernels.too_large):
-            return _kernels(schedule, cell, weights, first, length)
-    if platform == "tpu":
-        return _estimated(first)
     if platform != "cpu":
         return "scan", f"the hand-written schedule is laid out for CPU, not {platform}"
     columns, _, parts, _ = layout(cell, first)
@@ -140,25 +155,33 @@ def _backend(schedule, cell, weights, first, length) -> tuple[str, str]:
     )
 
 
-def _estimated(first) -> tuple[str, str]:
+_ESTIMATED = "by the cycles that the compiler estimates for a v5e"
+
+
+def _estimated(first) -> str:
     """The loop for TPUs, which nobody has measured: by the compiler's estimates.
 
     In its cycles for v5e the hand-written schedule takes 0.45 to 0.95 of the general
     one for the simple network and the GRU, and 0.96 to 1.05 for the LSTM.
     """
-    backend = "fused" if len(jax.tree.leaves(first)) == 1 else "scan"
-    return backend, (
-        f"by the cycles that the compiler estimates for a v5e, measured nowhere; "
-        f"{why_not_by_itself()}"
-    )
+    return "fused" if len(jax.tree.leaves(first)) == 1 else "scan"
 
 
-def _linear_backend(schedule, cell) -> tuple[str, str]:
+def _kernels_by_themselves(schedule, cell, weights, first, length) -> tuple[str, str]:
+    """What keeps "auto" from taking the kernels, "" for nothing, and how they run."""
+    obstacle = why_not_by_itself() or _why_not_by_hand(schedule, cell, weights)
+    if obstacle:
+        return obstacle, ""
+    runs = how_kernels_run(hand_schedule(cell), first, length)
+    return runs.obstacle or runs.too_large, runs.how
+
+
+def _linear_backend(schedule, cell, weights, u) -> tuple[str, str]:
     obstacle = _why_not_linear(schedule, cell)
     if schedule.backend == "auto":
         if obstacle:
             return "scan", obstacle
-        backend, why = choose_backend()
+        backend, why = choose_backend(partial(_linear_operands, cell, weights, u))
         return backend, f"the cell is linear in its carry; {why}"
     if obstacle:
         raise ValueError(
@@ -167,6 +190,12 @@ def _linear_backend(schedule, cell) -> tuple[str, str]:
             f"'scan'."
         )
     return schedule.backend, "asked for"
+
+
+def _linear_operands(cell, weights, u) -> Iterator[tuple[Any, Any]]:
+    """The types of ``a`` and ``b`` of each leaf of the carry, in one step."""
+    a, b = jax.eval_shape(cell.linear, weights, u())
+    return zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
 
 
 def _why_not_linear(schedule, cell) -> str:
@@ -201,7 +230,7 @@ def _newton(schedule, first) -> str:
     )
 
 
-def _kernels(schedule, cell, weights, first, length) -> tuple[str, str]:
+def _kernels(schedule, cell, weights, first, length, u) -> tuple[str, str]:
     """The kernels and how they run, or what does where they would not fit."""
     if cell.linear is None:
         obstacle = _why_not_by_hand(schedule, cell, weights)
@@ -215,9 +244,9 @@ def _kernels(schedule, cell, weights, first, length) -> tuple[str, str]:
             f"run, but {obstacle}. Leave backend at 'auto', or take 'scan'."
         )
     if not runs.too_large:
-        return "pallas", runs.how
+        return "pallas", f"asked for; {runs.how}"
     instead = Schedule(schedule.gradient, "scan", schedule.remat, schedule.block)
-    backend, _ = _backend(instead, cell, weights, first, length)
+    backend, _ = _backend(instead, cell, weights, first, length, u)
     return backend, f"in place of the kernels, for {runs.too_large}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from typing import Any
 
 import jax
@@ -87,12 +88,14 @@ def unroll_cell(
     carry = _given_carry(carry, first)
     weights = params["recurrent"]
     asked = schedule.backend
-    schedule, block, reasons = choose(schedule, cell, weights, first, length)
+    u = partial(_one_projected, cell, params, xs)
+    schedule, block, reasons = choose(schedule, cell, weights, first, length, u)
     if asked == "pallas" != schedule.backend:
         warnings.warn(f"Schedule(backend='pallas'): {reasons[0]}.", stacklevel=3)
     if schedule.backend == "cudnn":
         check_resets_of_cudnn(resets)
-        return cudnn_scan(params, carry, xs, mask, reverse=reverse)
+        in_front = lengths is not None
+        return cudnn_scan(params, carry, xs, mask, reverse=reverse, in_front=in_front)
     fused = schedule.backend == "fused"
     hand = hand_schedule(cell) if fused or schedule.backend == "pallas" else None
     by_hand = fused and projects_by_hand(cell) and cell.readout is None
@@ -172,7 +175,8 @@ def explain_cell(
     """What `unroll_cell` does for these shapes, as `RNN.explain`."""
     length, *batch_shape = batch_shape_of("xs", xs, cell.event_ndim, time=True)
     first = jax.eval_shape(lambda p: cell.initial_carry(p, tuple(batch_shape)), params)
-    schedule, _, reasons = choose(schedule, cell, params["recurrent"], first, length)
+    weights, u = params["recurrent"], partial(_one_projected, cell, params, xs)
+    schedule, _, reasons = choose(schedule, cell, weights, first, length, u)
     name = getattr(cell.init, "__qualname__", "cell").split(".")[0]
     gradient = schedule.gradient
     by_steps = schedule.backend not in LINEAR_BACKENDS and gradient == "deferred"
@@ -230,6 +234,12 @@ def _project(cell: Cell, params: Params, xs: PyTree, keys: StepKeys | None) -> P
     # the product likes it, and each step then gathers its rows: by its own estimate
     # that is half of the loop.
     return in_order(u) if target_device()[0] == "tpu" else u
+
+
+def _one_projected(cell: Cell, params: Params, xs: PyTree) -> PyTree:
+    """The types of the projected input of one step."""
+    x = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), xs)
+    return jax.eval_shape(lambda params, x: cell.project(params, x), params, x)
 
 
 def _recurrence(recur, carry, inputs, length: int, schedule: Schedule, reverse: bool):

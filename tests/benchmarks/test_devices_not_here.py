@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command_line
-from benchmarks import _device_tests, _run
-from benchmarks._compare import Case
+from benchmarks import _compare, _device_tests, _run
+from benchmarks._compare import Case, where
+from benchmarks._problem import Work
 from benchmarks.suites import MEASURED, SUITES
 from benchmarks.suites.aot import COMPARED, LENGTHS, Aot
+from rnnjax.aot import PEAKS
 from rnnjax.kernels._device import PASSED
 
 ROOT = Path(__file__).parents[2]
@@ -38,6 +40,49 @@ def test_a_compiler_that_is_not_installed_is_a_named_row(tmp_path, monkeypatch):
     assert "product in the loop" in names
     for row in (*case["rows"], *data_parallel["rows"]):
         assert "libtpu, which is not installed" in row["note"]
+
+
+def test_a_compilation_that_fails_is_a_named_row(tmp_path, monkeypatch):
+    def fails(*args, **options):
+        raise RuntimeError("INTERNAL: the compiler gave up\nand more")
+
+    monkeypatch.setattr("benchmarks.suites.aot.compile_for", fails)
+    for case in dry(tmp_path, targets=("v5e:2x2", "h100")):
+        for row in case["rows"]:
+            assert row == {
+                "name": row["name"],
+                "note": "INTERNAL: the compiler gave up",
+            }
+
+
+def test_what_stops_a_run_leaves_what_was_before_and_the_rest_can_follow(
+    tmp_path, monkeypatch
+):
+    compiled = []
+
+    def compile_for(*args, **options):
+        compiled.append(args)
+        if len(compiled) == 4:  # in the second case
+            raise KeyboardInterrupt
+        raise ValueError("no compiler")
+
+    monkeypatch.setattr("benchmarks.suites.aot.compile_for", compile_for)
+    options = {"targets": ("v5e:2x2",), "cells": ("lru",), "directions": ("forward",)}
+    with pytest.raises(KeyboardInterrupt):
+        dry(tmp_path, **options)
+    (stored,) = tmp_path.glob("*.unfinished.json")
+    first, second = dry(tmp_path, resume=True, **options)
+    assert len(compiled) == 4 + 2  # the second case, and no more
+    assert not stored.exists()
+    notes = {row["note"] for case in (first, second) for row in case["rows"]}
+    assert notes == {"no compiler"}
+    # Of other versions nothing is taken over.
+    compiled[:] = []
+    with pytest.raises(KeyboardInterrupt):
+        dry(tmp_path, **options)
+    stored.write_text(stored.read_text().replace('"jax": "', '"jax": "1'))
+    dry(tmp_path, resume=True, **options)
+    assert len(compiled) == 4 + 4
 
 
 @pytest.mark.skipif(find_spec("libtpu") is None, reason="libtpu is not installed")
@@ -72,22 +117,53 @@ def test_cells_are_named():
     assert "aot" not in MEASURED
 
 
-def test_the_committed_results():
-    """Of the LSTM at both lengths, the default is estimated no dearer than the rest."""
-    result = json.loads((ROOT / "benchmarks/results/aot-cpu-2-cores.json").read_text())
-    assert re.match(r"\d{4}-\d\d-\d\d", result["machine"]["date"])
+@pytest.fixture(scope="module")
+def committed():
+    return json.loads((ROOT / "benchmarks/results/aot-cpu-1-cores.json").read_text())
+
+
+def test_the_committed_results_have_every_cell_backend_and_target(committed):
+    """As `--all` plans them today; each row has numbers, or why there are none."""
+    assert committed["settings"]["all"]
+    assert re.match(r"\d{4}-\d\d-\d\d", committed["machine"]["date"])
     for package in ("jax", "libtpu", "jax-cuda12-pjrt"):
-        assert re.fullmatch(r"[\d.]+", result["machine"]["versions"][package])
-    for shape in LENGTHS:
-        labels = {"cell": "lstm", "shape": shape, "target": COMPARED}
-        labels["direction"] = "value_and_grad"
-        rows = next(
-            {row["name"]: row["cycles"] for row in case["rows"] if row.get("cycles")}
-            for case in result["cases"]
-            if case["labels"] == labels
-        )
-        others = ("deferred", "hoisted", "product in the loop")
-        assert rows["default"] <= min(rows[name] for name in others)
+        assert re.fullmatch(r"[\d.]+", committed["machine"]["versions"][package])
+    found = {where(case["labels"]): case["rows"] for case in committed["cases"]}
+    planned = {where(plan.labels): plan.rows for plan in Aot(all=True)._plans()}
+    assert found.keys() == planned.keys()
+    for labels, rows in planned.items():
+        assert [row["name"] for row in found[labels]] == [row.args[0] for row in rows]
+        for row in found[labels]:
+            if row["name"] == "pallas" and "h100" in labels:
+                assert "the kernels are for TPUs" in row["note"]
+            else:
+                assert row["loop_kernels"] or "custom call" in row["note"], labels
+                assert "NOT fit" not in row["note"]
+
+
+@pytest.mark.parametrize("shape", LENGTHS)
+def test_the_default_is_estimated_no_dearer_than_the_rest(shape, committed):
+    """In the committed results, of the LSTM at both lengths."""
+    labels = {"cell": "lstm", "shape": shape, "target": COMPARED}
+    labels["direction"] = "value_and_grad"
+    (rows,) = (c["rows"] for c in committed["cases"] if c["labels"] == labels)
+    cycles = {row["name"]: row["cycles"] for row in rows}
+    others = ("deferred", "hoisted", "product in the loop")
+    assert cycles["default"] <= min(cycles[name] for name in others)
+
+
+def test_rates_are_shares_of_the_published_peaks(monkeypatch):
+    device = {"device": "NVIDIA H100 80GB HBM3"}
+    monkeypatch.setattr("benchmarks._machine.describe", lambda: device)
+    peaks = PEAKS[device["device"]]
+    work = Work(flops=peaks.flops, bytes=peaks.bandwidth / 2, tokens=1000)
+    assert _compare._rates(work, 2.0) == {
+        "tokens_per_second": 500,
+        "flops_percent": pytest.approx(50),
+        "bandwidth_percent": pytest.approx(25),
+    }
+    device["device"] = "of which nothing is published"
+    assert _compare._rates(work, 2.0).keys() == {"tokens_per_second"}
 
 
 class TestRented:
@@ -137,6 +213,16 @@ class TestRented:
         page = stored.with_suffix(".html").read_text()
         assert "2 passed, 2 failed, 1 skipped (NVIDIA H100 PCIe, 12 s)" in page
         assert "tests.a::three" in page
+
+    def test_the_command_itself_leaves_the_device_alone(self):
+        """A TPU is one process's: that of the tests, then that of each suite."""
+        program = (
+            "import benchmarks.__main__, benchmarks._all\n"
+            "from jax._src import xla_bridge\n"
+            "assert not xla_bridge.backends_are_initialized()"
+        )
+        done = _device_tests._python("-c", program)
+        assert done.returncode == 0, done.stderr
 
     @pytest.mark.slow
     def test_the_device_tests_run_on_this_cpu(self):

@@ -45,7 +45,10 @@ def example(cell, length, batch, size, *, mask=False, carry=True, dtype="float32
 
     xs = normal((length, *batch, F), 1.0)
     params = cell.init(jax.random.key(0), jax.ShapeDtypeStruct((F,), jnp.float32))
-    params = jax.tree.map(lambda p: p + normal(p.shape, 0.2).astype(p.dtype), params)
+    # Not so large that a recurrence of many units turns chaotic: no two roundings have
+    # the same gradient there.
+    noise = lambda p: normal(p.shape, min(0.2, 0.5 * len(p) ** -0.5))  # noqa: E731
+    params = jax.tree.map(lambda p: p + noise(p).astype(p.dtype), params)
     plain = cell.initial_carry(params, ())
     params["initial"] = jax.tree.map(lambda leaf: normal(leaf.shape), plain)
     if mask:
@@ -68,6 +71,12 @@ def flags(length, batch, kinds):
     return options
 
 
+def weighed(a):
+    """A sum whose derivatives, of both signs, are bfloat16 numbers."""
+    weights = jnp.cos(jnp.arange(a.size, dtype=jnp.float32)).astype(jnp.bfloat16)
+    return jnp.sum(a.reshape(-1).astype(jnp.float32) * weights.astype(jnp.float32))
+
+
 def results(cell, schedule, args, **options):
     """Values, and gradients of all that is given, of one schedule."""
     rnn = rnnjax.layer(with_learned_start(cell), schedule)
@@ -75,26 +84,32 @@ def results(cell, schedule, args, **options):
     def loss(params, carry, xs):
         last, ys = rnn.unroll(params, carry, xs, **options)
         leaves = [ys, *jax.tree.leaves(last)]
-        weights = [jnp.cos(jnp.arange(a.size, dtype=a.dtype)) for a in leaves]
-        pairs = zip(leaves, weights, strict=True)
-        terms = [jnp.sum(a.reshape(-1) * w, dtype=jnp.float32) for a, w in pairs]
-        return sum(terms), (last, ys)
+        return sum(map(weighed, leaves)), (last, ys)
 
     gradient = jax.value_and_grad(loss, (0, 2) if args[1] is None else (0, 1, 2), True)
     (_, values), gradients = jax.jit(gradient)(*args)
     return values, gradients
 
 
-def assert_equals_oracle(cell, args, dtype="float32", schedule=KERNELS, **options):
-    """Values and gradients, each within a fraction of its largest number or of 1."""
+def assert_equals_oracle(cell, args, schedule=KERNELS, exact=None, **options):
+    """Values and gradients, each within a fraction of its largest number or of 1.
+
+    Of a cell in bfloat16 the oracle is the same cell in float32, ``exact``.
+    """
+    dtype = "float32" if exact is None else "bfloat16"
     with nullcontext() if ON_TPU else kernels.interpret():
         have = results(cell, schedule, args, **options)
-    want = results(cell, ORACLE, args, **options)
-    pairs = zip(
-        jax.tree_util.tree_leaves_with_path(have), jax.tree.leaves(want), strict=True
+    types = jax.eval_shape(lambda *args: results(cell, ORACLE, args, **options), *args)
+    wide = jax.tree.map(lambda a: a.astype(jnp.float32), args)
+    want = results(exact or cell, ORACLE, wide, **options)
+    every = zip(
+        jax.tree_util.tree_leaves_with_path(have),
+        jax.tree.leaves(types),
+        jax.tree.leaves(want),
+        strict=True,
     )
-    for (path, a), b in pairs:
-        assert a.shape == b.shape and a.dtype == b.dtype, path
+    for (path, a), kind, b in every:
+        assert a.shape == kind.shape and a.dtype == kind.dtype, path
         a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
         scale = max(1.0, np.abs(b).max(initial=0))
         error = np.abs(a - b).max(initial=0) / scale

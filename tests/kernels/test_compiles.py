@@ -6,7 +6,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 import rnnjax
-from rnnjax import Schedule
+from rnnjax import Schedule, linear_scan
 from tests.kernels.tpus import TARGETS, compile_for, needs_libtpu
 
 pytestmark = needs_libtpu
@@ -54,6 +54,21 @@ def test_linear_for_v5e(make):
     """Complex and real, and with them the transposed recurrence."""
     f, args = value_and_grad(make(24, schedule=KERNELS), 43, 3)
     text = compile_for("v5e", f, args, (P(),) * 4).as_text()
+    assert text.count(CALL) == 2
+
+
+@pytest.mark.parametrize("constant", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "complex64"])
+def test_linear_scan_for_v5e(dtype, constant):
+    """Each dtype, ``a`` of all steps or of one, and the transposed recurrence."""
+    b = jax.ShapeDtypeStruct((43, 5, 24), dtype)
+    a = jax.ShapeDtypeStruct((1 if constant else 43, 5, 24), dtype)
+
+    def loss(a, b):
+        hs = linear_scan(a, b, backend="pallas")[1]
+        return jnp.sum(jnp.abs(hs.astype(jnp.result_type(hs, jnp.float32))) ** 2)
+
+    text = compile_for("v5e", jax.grad(loss, (0, 1)), (a, b), P()).as_text()
     assert text.count(CALL) == 2
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.sharding import PartitionSpec as P
 
 import rnnjax
 from rnnjax import Schedule, kernels, linear_scan
@@ -31,20 +32,24 @@ def operands(length, shape, dtype, constant=False):
 
 
 def assert_equals_loop(args, dtype, **options):
-    def results(backend):
+    """The loop in float32, or in complex64."""
+    exact = dtype if dtype == "complex64" else "float32"
+
+    def results(backend, args):
         def loss(a, b, h0):
             last, hs = linear_scan(a, b, h0, backend=backend, **options)
-            total = jnp.sum(jnp.abs(hs) ** 2) + jnp.sum(jnp.sin(jnp.abs(last)))
-            return total.astype(jnp.float32), (last, hs)
+            size = jnp.abs(hs.astype(exact)) ** 2
+            total = jnp.sum(size) + jnp.sum(jnp.sin(jnp.abs(last.astype(exact))))
+            return total, (last, hs)
 
         return jax.jit(jax.value_and_grad(loss, (0, 1, 2), has_aux=True))(*args)
 
     with kernels.interpret():
-        (_, have), have_gradients = results("pallas")
-    (_, want), want_gradients = results("sequential")
+        (_, have), have_gradients = results("pallas", args)
+    (_, want), want_gradients = results("sequential", [x.astype(exact) for x in args])
     have, want = (have, have_gradients), (want, want_gradients)
     for a, b in zip(jax.tree.leaves(have), jax.tree.leaves(want), strict=True):
-        assert a.shape == b.shape and a.dtype == b.dtype
+        assert a.shape == b.shape and a.dtype == dtype
         a, b = (np.asarray(x, np.complex128) for x in (a, b))
         scale = max(1.0, np.abs(b).max(initial=0))
         assert np.abs(a - b).max(initial=0) / scale <= TOLERANCE[dtype]
@@ -99,6 +104,29 @@ def test_cells(make):
     close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)  # noqa: E731
     jax.tree.map(close, have, want)
     assert "backend pallas" in how and "linear in its carry" in how
+
+
+def test_vmap_and_shard_map():
+    """Over recurrences beside one another; and over devices, which share the rows."""
+    mesh = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    a, b, h0 = operands(9, (4, 2), "float32")
+
+    def gradient(backend):
+        def loss(a, b, h0):
+            return jnp.sum(jnp.sin(linear_scan(a, b, h0, backend=backend)[1]))
+
+        return jax.grad(loss, (0, 1, 2))
+
+    over, rows = P(None, "data"), P("data")
+    # The interpreter does not know over which axes of a mesh arrays vary.
+    specs = {"in_specs": (over, over, rows), "out_specs": (over, over, rows)}
+    with kernels.interpret():
+        mapped = jax.jit(jax.vmap(gradient("pallas"), (1, 1, 0), (1, 1, 0)))(a, b, h0)
+        sharded = jax.shard_map(gradient("pallas"), mesh=mesh, check_vma=False, **specs)
+        have = mapped, jax.jit(sharded)(a, b, h0)
+    want = (gradient("sequential")(a, b, h0),) * 2
+    close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)  # noqa: E731
+    jax.tree.map(close, have, want)
 
 
 def test_what_it_cannot_run():

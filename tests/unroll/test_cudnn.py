@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental import rnn as reference
+from jax.extend.core import Primitive
 
 import rnnjax
 from rnnjax import Schedule
@@ -73,6 +74,40 @@ def test_values_and_gradients(flags, reverse, as_on_gpu):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
+ORDERS = ("sort", "gather")
+
+
+@pytest.mark.parametrize(
+    ("flags", "reverse", "ordered"),
+    [
+        ("all", False, False),
+        ("all", True, False),
+        ("lengths", False, False),
+        ("lengths", True, True),
+        ("mask", False, True),
+    ],
+)
+def test_steps_are_put_in_order_only_where_they_are_not(
+    flags, reverse, ordered, as_on_gpu, monkeypatch
+):
+    """Neither way, as far as all that is around cuDNN goes."""
+
+    def lstm(xs, h, c, weights, lengths, *, hidden_size, **_):
+        hs = xs[..., :1] + jnp.zeros(hidden_size) + weights[0] + lengths[:, None, None]
+        return hs, h, c
+
+    monkeypatch.setattr("rnnjax.unroll._cudnn.cudnn_lstm", lstm)
+    _, rnn, params, carry, xs = given()
+    options = FLAGS[flags] | {"reverse": reverse}
+
+    def loss(params, xs):
+        return jnp.sum(rnn.unroll(params, carry, xs, **options)[1])
+
+    with jax.numpy_rank_promotion("allow"):
+        text = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(params, xs))
+    assert [name in text for name in ORDERS] == [ordered, ordered]
+
+
 def test_without_bias_and_with_other_batch_axes(as_on_gpu):
     oracle, rnn, params, _, xs = given(use_bias=False)
     for shaped in (xs.reshape(T, B, 1, F), xs[:, 0]):
@@ -115,6 +150,54 @@ def test_it_has_no_resets(as_on_gpu):
     _, rnn, params, _, xs = given()
     with pytest.raises(ValueError, match="resets: expected None under Sched"):
         rnn.unroll(params, None, xs, resets=jnp.zeros((T, B), bool))
+
+
+@pytest.mark.parametrize("error", ["forward mode", "second derivative", "vmap"])
+def test_what_jax_has_not_for_it(error, as_on_gpu, monkeypatch):
+    """A rule of its own, around primitives that have none; as in JAX."""
+    lstm = rnn_primitive()
+    monkeypatch.setattr("rnnjax.unroll._cudnn.cudnn_lstm", lstm)
+    _, rnn, params, _, xs = given()
+
+    def loss(xs):
+        return jnp.sum(rnn.unroll(params, None, xs)[1])
+
+    derivative = {
+        "forward mode": lambda: jax.jvp(loss, (xs,), (xs,)),
+        "second derivative": lambda: jax.grad(lambda x: jnp.sum(jax.grad(loss)(x)))(xs),
+        "vmap": lambda: jax.vmap(loss)(xs[None]),
+    }[error]
+    assert jax.grad(loss)(xs).shape == xs.shape
+    with pytest.raises(TypeError, match="backend='cudnn'.*at most a first derivative"):
+        derivative()
+
+
+def rnn_primitive():
+    """A layer of cuDNN as JAX has it, of the right types, and zero."""
+    forward, backward = Primitive("rnn_fwd"), Primitive("rnn_bwd")
+    for primitive in (forward, backward):
+        primitive.multiple_results = True
+        primitive.def_abstract_eval(lambda *avals, outputs: outputs)
+        primitive.def_impl(
+            lambda *args, outputs: [jnp.zeros(a.shape, a.dtype) for a in outputs]
+        )
+
+    @jax.custom_vjp
+    def layer(xs, h, c, weights):
+        return run(xs, h, c, weights)[0]
+
+    def run(xs, h, c, weights):
+        hs = jax.core.ShapedArray((*xs.shape[:2], h.shape[-1]), xs.dtype)
+        states = [jax.core.ShapedArray(a.shape, a.dtype) for a in (h, c)]
+        given = xs, h, c, weights
+        return tuple(forward.bind(*given, outputs=(hs, *states))), given
+
+    def pull_back(given, cotangents):
+        types = tuple(jax.core.ShapedArray(a.shape, a.dtype) for a in given)
+        return tuple(backward.bind(*given, *cotangents, outputs=types))
+
+    layer.defvjp(run, pull_back)
+    return lambda xs, h, c, weights, lengths, **sizes: layer(xs, h, c, weights)
 
 
 def test_auto_never_takes_it(as_on_gpu):
