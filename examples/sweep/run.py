@@ -14,6 +14,7 @@ from examples.char_lm.config import Config as CharLM
 from examples.char_lm.corpus import describe
 from examples.char_lm.train import load_text
 from examples.common.config import command_line
+from examples.common.errors import InputError
 from examples.common.results import Row, write_result
 from examples.common.tables import markdown_table
 
@@ -54,6 +55,12 @@ def write(config: Config, text, study: optuna.Study, seconds: float, console) ->
     """Writes ``result.json``, ``history.png`` and ``importances.png``."""
     names = RANGES.split()
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not finished:
+        raise InputError(
+            f"--output {config.output}: expected at least one trial that came to its "
+            f"end, got none of {len(study.trials)}: all were pruned or diverged. Start "
+            f"a new study with lower learning rates or more --trials."
+        )
     best = min(finished, key=lambda trial: trial.value)
     first = [trial for trial in finished if trial.user_attrs.get("baseline")]
     beside = f"{first[0].value:.3f} (settings of char_lm)" if first else "not finished"

@@ -9,8 +9,8 @@ from rnnjax import training
 from tests.distributed.launching import launch, logs
 from tests.examples import small_runs
 
-# A loop of its own, and `fit` with a choice by development data.
-QUICK = {"memory_tasks", "forecasting"}
+# The others are slow: half a minute and more each.
+QUICK = {"memory_tasks"}
 # Of time and place, and what is only words.
 UNEQUAL = (
     "seconds training_seconds seconds_in_all load_average machine config command rows"

@@ -15,7 +15,7 @@ from examples.char_lm.train import load_text
 from examples.common.errors import InputError
 from examples.sweep import report, search
 from examples.sweep.config import RANGES, Config
-from examples.sweep.run import main
+from examples.sweep.run import main, write
 
 CONSOLE = rich.console.Console(quiet=True)
 
@@ -105,6 +105,14 @@ def test_the_worse_are_pruned_and_a_bad_number_too(config, monkeypatch):
     finished = study.get_trials(states=(TrialState.COMPLETE,))
     best = min(trial.params["learning_rate"] for trial in finished)
     assert study.best_params["learning_rate"] == best
+
+
+@pytest.mark.filterwarnings("ignore:The value nan is not acceptable")
+def test_a_study_without_a_finished_trial_says_so(config, monkeypatch):
+    text = fake_trials(config, monkeypatch, lambda run: float("nan"))
+    study = search.search(config, text, CONSOLE)
+    with pytest.raises(InputError, match="at least one trial .* got none of 2"):
+        write(config, text, study, 1.0, CONSOLE)
 
 
 def test_a_second_run_goes_on_and_a_killed_trial_is_tried_again(config, monkeypatch):
