@@ -20,7 +20,9 @@ from .fitting import Trained, fit
 from .results import set_aside
 
 # Options that may differ between a run and the run that resumes it.
-RESUMABLE = frozenset({"output", "resume", "data", "distributed", "log_every"})
+RESUMABLE = frozenset(
+    "output resume data distributed log_every beam length_penalties".split()
+)
 
 
 @dataclass(frozen=True)
