@@ -114,6 +114,35 @@ def test_the_loop_is_that_of_train_step(run, windows, state, by_hand):
 OPTIONS = {"log_every": 2, "validation": score, "validate_every": 3}
 
 
+def test_mixed_precision_learns_what_float32_learns(windows):
+    """Layers in bfloat16; parameters, moments and the cell state stay float32."""
+
+    def fitted(dtype):
+        rnn = rnnjax.stack(rnnjax.lstm(8, dtype=dtype), rnnjax.dense(1, dtype=dtype))
+        params = draw(rnn, jnp.ones(1))
+
+        def loss(params, carry, batch, key):
+            del key
+            carry, ys = rnn.unroll(params, carry, batch["inputs"])
+            assert ys.dtype == dtype
+            error = jnp.mean((ys.astype(jnp.float32) - batch["targets"]) ** 2)
+            return error, (carry, {})
+
+        carry = rnn.initial_carry(params, (BATCH,))
+        state = training.init_state(params, OPTIMIZER, carry)
+        options = {"steps": 60, "log_every": 4, "key": KEY}
+        return training.fit(loss, OPTIMIZER, state, windows, **options)
+
+    half, whole = fitted(jnp.bfloat16), fitted(jnp.float32)
+    kept = (half.state.params, half.state.opt_state, half.state.carry[0].c)
+    types = {leaf.dtype for leaf in jax.tree.leaves(kept)}
+    assert types <= {jnp.dtype("float32"), jnp.dtype("int32")}
+    assert half.state.carry[0].h.dtype == jnp.bfloat16
+    begin, end = (whole.history[k]["loss"] for k in (0, -1))
+    assert end < begin / 4
+    assert abs(half.history[-1]["loss"] - end) < 0.05 * begin
+
+
 def test_a_resumed_run_is_that_which_was_never_stopped(run, windows, tmp_path):
     whole = run(windows, steps=9, **OPTIONS)
     path = tmp_path / "log" / "metrics.jsonl"
