@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
+from jax.sharding import PartitionSpec as P
 
 import rnnjax
 from benchmarks import kernels as bundles
@@ -93,6 +94,25 @@ def test_auto_takes_a_kernel_where_a_passed_run_is_on_record(make, passed):
     # Of another kind; on several devices.
     assert "passed run of the kernels on a TPU v4" in str(explained(make(4), "TPU v4"))
     assert "XLA splits no kernel over dev" in str(explained(make(4), devices=2))
+
+
+def test_inside_shard_map_the_axes_that_arrays_vary_over_are_known():
+    """And checked, which the interpreter cannot do; weights are on all devices."""
+    rnn = rnnjax.lstm(4, schedule=rnnjax.Schedule(backend="pallas"))
+    xs = jax.ShapeDtypeStruct((10, 4, 3), jnp.float32)
+    params = jax.eval_shape(rnn.init, jax.random.key(0), xs)
+    resets = jax.ShapeDtypeStruct((10, 4), bool)
+
+    def local(params, xs, resets):
+        run = lambda p, xs: jnp.sum(rnn.unroll(p, None, xs, resets=resets)[1])  # noqa: E731
+        of_params, of_xs = jax.grad(run, (0, 1))(params, xs)
+        return of_params, of_xs
+
+    over = P(None, "data")
+    specs = {"in_specs": (P(), over, over), "out_specs": (P(), over)}
+    with traced_for("TPU v5 lite", devices=2):
+        f = jax.shard_map(local, **specs)
+        assert jax.eval_shape(f, params, xs, resets) == (params, xs)
 
 
 def matrices(size):

@@ -66,11 +66,16 @@ def test_shapes(length, batch, size):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_several_blocks_of_rows(dtype, monkeypatch):
-    """Each with carries, flags and a mask of its own, one after another."""
+    """Each with carries, flags and a mask of its own, one after another.
+
+    And factors of two steps at a time, twice a chunk.
+    """
     monkeypatch.setattr(_plan, "tpu_memory", lambda: (128 * 2**20, 3))
+    monkeypatch.setattr(_plan, "_SIDE_ROWS", 32)
     cell, length, batch = CELLS["lstm"](3, dtype=jnp.dtype(dtype)), CHUNK + 1, (40,)
     first = jax.eval_shape(lambda: cell.initial_carry({}, batch))
-    assert _plan.plan(hand_schedule(cell), first, length).tiles.rows == 16
+    found = _plan.plan(hand_schedule(cell), first, length)
+    assert (found.tiles.rows, found.side) == (16, 2)
     args = example(cell, length, batch, 3, mask=True)
     exact = None if dtype == "float32" else CELLS["lstm"](3)
     options = flags(length, batch, ("resets", "mask"))
@@ -102,11 +107,11 @@ def test_products_have_the_precision_asked_for():
 
 
 def test_blocks_that_are_computed_again():
-    """`remat`: a kernel a block, the last of them shorter."""
+    """`remat`: a kernel a block, the last of them shorter; with resets alone."""
     cell = CELLS["simple"](2)
     args = example(cell, 5, (2,), 2)
     schedule = Schedule(backend="pallas", remat=3)
-    assert_equals_oracle(cell, args, schedule=schedule)
+    assert_equals_oracle(cell, args, schedule, **flags(5, (2,), ("resets",)))
 
 
 def test_all_lengths_zero():
