@@ -28,8 +28,9 @@ class HandSchedule(NamedTuple):
     ``y_t = h_t``.
 
     The four functions of the linearisation are elementwise, and the first argument of
-    each is the `step`'s ``factors``. The products between them are the engine's, and so
-    is ``dv_k``: ``slope * dz`` for each of the gates of product ``k``, a list.
+    each holds the `step`'s ``factors`` but for the slopes. The products between them
+    are the engine's, and so is ``dv``: for each product a list of ``slope * dz``, gate
+    by gate.
 
     Attributes:
       gates: number of gates of each product.
@@ -40,8 +41,8 @@ class HandSchedule(NamedTuple):
       step: ``(product, carry, u) -> (carry, factors)``; ``product(k, q)`` is
         ``q_k W_k``, scaled, and ``factors`` a dict of what the others need.
       slopes: which factor is the slope of each gate: what its ``dz`` is multiplied by
-        wherever it is read. The others do not read these factors. The loop writes them
-        where ``u`` was, and ``dz`` where they were.
+        wherever it is read. On CPU the loop writes slopes where ``u`` was, and the
+        backward loop the cotangent of ``z`` where they were (`Run.rewrite`).
       operands: ``(factors, h) -> (q_0, ...)``.
       operand: ``(factors, k, dcarry, dv) -> dq_k``; ``dv`` holds those before ``k``.
       update: ``(factors, dcarry, dv) -> dcarry`` of the step.

@@ -44,8 +44,10 @@ class Run(NamedTuple):
         """`loop` of ``step(constants, carry, rows, inputs) -> carry, rows, output``.
 
         The rows are those of the step in ``buffers``, lists of ``[T, ...]``; each is
-        returned as equal parts of its last axis. In place they are written where they
-        were read: arrays of their own would be memory, which a CPU clears first.
+        returned as equal pieces, in their order. In place they are written where they
+        were read: arrays of their own would be memory, which XLA fills with zeros
+        first. (The reverse pass of a reverse pass pays for it: it adds to all of a
+        buffer at every step.)
 
         Returns:
           The last carries, the buffers rewritten, and the outputs stacked over time.
@@ -56,7 +58,7 @@ class Run(NamedTuple):
     def _out_of_place(self, step, constants, carries, buffers, inputs, backwards):
         def stacking(constants, carry, inputs):
             carry, rows, output = step(constants, carry, *inputs)
-            return carry, ([jnp.concatenate(parts, -1) for parts in rows], output)
+            return carry, (list(map(_merged, inputs[0], rows)), output)
 
         inputs = list(zip(buffers, inputs, strict=True))
         carries, outs = self.loop(
@@ -66,10 +68,12 @@ class Run(NamedTuple):
 
     def _in_place(self, step, constants, carries, buffers, inputs, backwards):
         # A step writes what the one before has left, and then reads. In the other order
-        # XLA, which may read again for each that needs a row, copies whole buffers.
-        def late(constants, state, inputs):
-            (carry, buffers, left, before), (t, inputs) = state, inputs
-            buffers = list(map(partial(_write, before), buffers, left))
+        # XLA fuses the read into everything that needs the row, some of it after the
+        # write, and has to copy the whole buffer.
+        def write_then_read(constants, state, inputs):
+            carry, buffers, left, earlier = state
+            t, inputs = inputs
+            buffers = list(map(partial(_write, earlier), buffers, left))
             rows = [lax.dynamic_index_in_dim(a, t, keepdims=False) for a in buffers]
             carry, rows, output = step(constants, carry, rows, inputs)
             return (carry, buffers, rows, t), output
@@ -77,21 +81,22 @@ class Run(NamedTuple):
         times = jnp.arange(len(buffers[0][0]))
         first = times[-1 if self.reverse != backwards else 0]
 
+        # The first row stands for what was left: the first write changes nothing.
         def begin(constants, carry, buffers, inputs):
             rows = [a[first] for a in buffers]
             now = jax.tree.map(lambda a: a[0], inputs)
             shapes = jax.eval_shape(step, constants, carry, rows, now)[1]
-            return carry, buffers, list(map(_parts, rows, shapes)), first
+            return carry, buffers, list(map(_pieces, rows, shapes)), first
 
         states = list(map(begin, constants, carries, buffers, inputs))
         inputs = [(times, of_part) for of_part in inputs]
-        states = fixed_type(side_by_side(late, constants), states, inputs)
+        states = fixed_type(side_by_side(write_then_read, constants), states, inputs)
         states, outputs = self.loop(
-            late, constants, states, inputs, backwards=backwards
+            write_then_read, constants, states, inputs, backwards=backwards
         )
         buffers = [
-            list(map(partial(_write, before), buffers, left))
-            for _, buffers, left, before in states
+            list(map(partial(_write, earlier), buffers, left))
+            for _, buffers, left, earlier in states
         ]
         return [state[0] for state in states], buffers, outputs
 
@@ -143,20 +148,26 @@ class Run(NamedTuple):
         return product
 
 
-def _parts(row, like):
-    """A row as equal parts of its last axis, in given shapes."""
-    parts = jnp.split(row, len(like), -1)
-    return [part.reshape(a.shape) for part, a in zip(parts, like, strict=True)]
+def _pieces(row, like):
+    """A row as equal pieces of its last axis, in given shapes."""
+    pieces = jnp.split(row, len(like), -1)
+    return [piece.reshape(a.shape) for piece, a in zip(pieces, like, strict=True)]
 
 
-def _write(t, buffer, parts):
-    """The buffer with those parts of the last axis at ``t``."""
+def _merged(row, pieces):
+    """The pieces as one, in the shape of the row that they replace."""
+    lead = row.shape[:-1]
+    return jnp.concatenate([piece.reshape(*lead, -1) for piece in pieces], -1)
+
+
+def _write(t, buffer, pieces):
+    """The buffer with those pieces of the last axis at ``t``."""
     offset = 0
-    for part in parts:
-        part = part.reshape(1, *buffer.shape[1:-1], -1)
-        start = (t, *[0] * (part.ndim - 2), offset)
-        buffer = lax.dynamic_update_slice(buffer, part, start)
-        offset += part.shape[-1]
+    for piece in pieces:
+        piece = piece.reshape(1, *buffer.shape[1:-1], -1)
+        start = (t, *[0] * (piece.ndim - 2), offset)
+        buffer = lax.dynamic_update_slice(buffer, piece, start)
+        offset += piece.shape[-1]
     return buffer
 
 

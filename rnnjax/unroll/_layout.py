@@ -18,8 +18,7 @@ class Layout(NamedTuple):
       merged: products over all steps see time and batch as one axis: the fast form,
         where no axis of the batch is spread over devices. Columns are merged.
       parts: of the batch, run side by side; more than one only if merged.
-      in_place: slopes are written where projected inputs were, and so on; see
-        `HandSchedule`.
+      in_place: arrays of all steps are written over as they are read (`Run.rewrite`).
     """
 
     columns: bool
@@ -55,7 +54,8 @@ class Layout(NamedTuple):
     def times_gates(self, a: Array, gates: list[Array]) -> Array:
         """The product of ``a``, of all gates, with an array for each.
 
-        On CPU these are selected from, not concatenated: XLA copies pieces one by one.
+        On CPU gates are merged by selects: XLA copies what is concatenated piece by
+        piece.
         """
         if not self.in_place:
             return a * jnp.concatenate(gates, -1)

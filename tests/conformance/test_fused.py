@@ -35,6 +35,7 @@ LAYOUTS = {
     "rows": Layout(columns=False, merged=True, parts=2, in_place=True),
     "columns": Layout(columns=True, merged=True, parts=2, in_place=True),
     "out of place": Layout(columns=False, merged=True, parts=2, in_place=False),
+    "columns, out of place": Layout(columns=True, merged=True, parts=2, in_place=False),
 }
 
 
