@@ -173,7 +173,10 @@ def carry_out(
 ) -> FrozenTrial:
     """Runs a trial and notes how it ended; one that is interrupted is given back."""
     try:
-        return study.tell(trial, run_trial(config, text, trial))
+        bits = run_trial(config, text, trial)
+        if not math.isfinite(bits):
+            raise optuna.TrialPruned
+        return study.tell(trial, bits)
     except optuna.TrialPruned:
         return study.tell(trial, state=TrialState.PRUNED)
     except Exception:

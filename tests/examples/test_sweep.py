@@ -107,11 +107,12 @@ def test_the_worse_are_pruned_and_a_bad_number_too(config, monkeypatch):
     assert study.best_params["learning_rate"] == best
 
 
-def test_a_study_without_a_finished_trial_says_so(config):
-    study = optuna.create_study()
-    study.add_trial(optuna.trial.create_trial(state=TrialState.PRUNED))
-    with pytest.raises(InputError, match="at least one trial .* got none of 1"):
-        write(config, None, study, 1.0, CONSOLE)
+@pytest.mark.filterwarnings("ignore:The value nan is not acceptable")
+def test_a_study_without_a_finished_trial_ends_and_says_so(config, monkeypatch):
+    text = fake_trials(config, monkeypatch, lambda run: float("nan"))
+    study = search.search(config, text, CONSOLE)
+    with pytest.raises(InputError, match="at least one trial .* got none of 2"):
+        write(config, text, study, 1.0, CONSOLE)
 
 
 def test_a_second_run_goes_on_and_a_killed_trial_is_tried_again(config, monkeypatch):
