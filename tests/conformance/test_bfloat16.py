@@ -9,6 +9,7 @@ import pytest
 
 import rnnjax
 from rnnjax import Schedule, kernels
+from tests.jaxprs import equations
 
 T, B, F, H = 512, 16, 3, 8
 SCHEDULES = {
@@ -59,17 +60,6 @@ def gradient(layer, schedule, **dtypes):
     return jax.grad(loss), params
 
 
-def equations(jaxpr):
-    """All of them, those of inner jaxprs after those around them."""
-    for eqn in jaxpr.eqns:
-        yield eqn
-        for value in eqn.params.values():
-            for inner in value if isinstance(value, tuple | list) else (value,):
-                inner = getattr(inner, "jaxpr", inner)
-                if hasattr(inner, "eqns"):
-                    yield from equations(inner)
-
-
 def carry_of(scan):
     """The types of the carry of a loop; other results have one axis more outside."""
     inner = scan.params["jaxpr"].jaxpr.outvars
@@ -84,7 +74,7 @@ def narrow_sums(traced):
     size.
     """
     found = []
-    for eqn in equations(traced.jaxpr):
+    for eqn in equations(traced):
         if eqn.primitive.name in ("reduce_sum", "cumsum"):
             (x,), (total,) = eqn.invars, eqn.outvars
             if x.aval.size > total.aval.size or eqn.primitive.name == "cumsum":
@@ -111,9 +101,9 @@ def test_the_cell_state_is_float32_all_along(schedule):
     f, params = gradient("lstm", schedule, dtype=jnp.bfloat16)
     with kernels.interpret():
         traced = jax.make_jaxpr(f)(params)
-    loops = [e for e in equations(traced.jaxpr) if e.primitive.name == "scan"]
+    loops = [e for e in equations(traced) if e.primitive.name == "scan"]
     if schedule == "pallas":  # the state of a kernel is in memory of its own
-        stored = [e for e in equations(traced.jaxpr) if e.primitive.name == "swap"]
+        stored = [e for e in equations(traced) if e.primitive.name == "swap"]
         states = [v.aval for e in stored for v in e.invars[1:2]]
         assert {a.dtype.name for a in states if a.shape[1:] == (128,)} >= {"float32"}
         return

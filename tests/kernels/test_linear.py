@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.experimental.pallas import tpu
 from jax.sharding import PartitionSpec as P
 
 import rnnjax
@@ -64,9 +65,22 @@ def test_equals_the_loop(dtype, constant):
     assert_equals_loop(args, dtype, resets=jnp.asarray(resets), reverse=constant)
 
 
-@pytest.mark.parametrize(("length", "shape"), [(1, ()), (0, (2,)), (3, (0,))])
-def test_little_or_nothing(length, shape):
+@pytest.mark.parametrize(
+    ("length", "shape"), [(1, ()), (0, (2,)), (3, (0,)), (2, (70 * 128,))]
+)
+def test_little_nothing_and_several_blocks(length, shape):
     assert_equals_loop(operands(length, shape, "float32"), "float32")
+
+
+def test_no_step_of_a_constant_is_read_but_its_only_one(monkeypatch):
+    """Another interpreter says so; the usual one takes the nearest there is."""
+    checking = tpu.InterpretParams(out_of_bounds_reads="raise")
+    monkeypatch.setattr(_linear, "interpreted", lambda: checking)
+    a, b, h0 = operands(5, (2,), "float32", constant=True)
+    with kernels.interpret():
+        have = linear_scan(a, b, h0, backend="pallas")[1]
+    want = linear_scan(a, b, h0, backend="sequential")[1]
+    np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-5)
 
 
 def test_forward_mode_and_second_order():

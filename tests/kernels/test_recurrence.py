@@ -12,6 +12,7 @@ import rnnjax
 from rnnjax import Schedule, kernels
 from rnnjax._by_hand import hand_schedule
 from rnnjax.kernels import _plan
+from tests.jaxprs import equations
 from tests.kernels.oracle import (
     CELLS,
     KERNELS,
@@ -99,11 +100,15 @@ def test_products_have_the_precision_asked_for():
         return jax.grad(loss)(params)["recurrent"]
 
     with kernels.interpret():
-        for asked, highest in (("bfloat16", False), ("highest", True), (None, False)):
+        one, all_passes = jax.lax.Precision.DEFAULT, jax.lax.Precision.HIGHEST
+        for asked, passes in (("bfloat16", one), ("highest", all_passes), (None, one)):
             with jax.default_matmul_precision(asked):
-                text = str(jax.make_jaxpr(gradient)(params))
-            inside = text[text.index("pallas_call") :]
-            assert ("HIGHEST" in inside) == highest
+                traced = jax.make_jaxpr(gradient)(params)
+            calls = [e for e in equations(traced) if e.primitive.name == "pallas_call"]
+            inside = [e for call in calls for e in equations(call.params["jaxpr"])]
+            found = {e.params["precision"] for e in inside if "precision" in e.params}
+            assert len(calls) == 2
+            assert found == {(passes, passes)}
 
 
 def test_blocks_that_are_computed_again():
